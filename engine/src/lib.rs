@@ -1,0 +1,4 @@
+//! base
+#![allow(missing_docs)]
+pub mod error;
+pub mod limits;

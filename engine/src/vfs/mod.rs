@@ -1,0 +1,120 @@
+//! The seam between the engine and the disk: few verbs, object-safe, nothing the engine does not need.
+//!
+//! Rules of the seam. Only WAL files are ever overwritten; every other file is written from front to back, synced, and
+//! never changed again. A new name is durable only after [`Vfs::sync_dir`]. A sync that failed is never tried again: the
+//! system may have marked the lost pages clean. Every sync says which [`SyncPoint`] it is, so that a test can leave each
+//! one out and see that it is needed.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+#[cfg(feature = "simulation")]
+pub mod fault;
+mod map;
+pub mod os;
+#[cfg(feature = "simulation")]
+pub mod sim;
+
+pub use map::Mapping;
+
+/// Why a sync is made. One variant for each place in the engine that needs one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SyncPoint {
+    /// The group commit: frames of one WAL.
+    WalFrames,
+    /// The header of a WAL that gets a new number, before a seal names it or a frame goes in.
+    WalHeader,
+    /// The directory entry of a new WAL file.
+    WalDir,
+    /// A finished segment, before a manifest names it.
+    Segment,
+    /// A finished value file, before a manifest names it.
+    ValueFile,
+    /// The directory entries of the files a flush made, before a manifest names them.
+    FlushDir,
+    /// A manifest, before it counts.
+    Manifest,
+    /// The directory entry of a manifest.
+    ManifestDir,
+    /// At open: the manifest that was chosen may be readable and yet not on disk.
+    OpenManifest,
+    /// At open: the same for a WAL that is relied on.
+    OpenWal,
+    /// At open: the same for the directory.
+    OpenDir,
+}
+
+impl SyncPoint {
+    /// All of them.
+    pub const ALL: [SyncPoint; 11] = [
+        SyncPoint::WalFrames,
+        SyncPoint::WalHeader,
+        SyncPoint::WalDir,
+        SyncPoint::Segment,
+        SyncPoint::ValueFile,
+        SyncPoint::FlushDir,
+        SyncPoint::Manifest,
+        SyncPoint::ManifestDir,
+        SyncPoint::OpenManifest,
+        SyncPoint::OpenWal,
+        SyncPoint::OpenDir,
+    ];
+}
+
+/// An open file.
+pub trait File: Send + Sync + fmt::Debug {
+    /// Its length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Is it empty?
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Fills `out` from `offset`; a file that ends before is an [`io::ErrorKind::UnexpectedEof`].
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset`, growing the file where needed.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Makes contents and length durable (`fdatasync`).
+    fn sync(&self, point: SyncPoint) -> io::Result<()>;
+}
+
+/// A held lock; dropping it gives the lock back.
+pub trait Lock: Send + Sync + fmt::Debug {}
+
+/// How a lock was asked for and what came of it.
+#[derive(Debug)]
+pub enum LockOutcome {
+    /// It is ours.
+    Held(Box<dyn Lock>),
+    /// Somebody else has it; this is what they wrote about themselves.
+    Busy(String),
+}
+
+/// A file system.
+pub trait Vfs: Send + Sync + fmt::Debug {
+    /// Makes a new file for reading and writing; one of that name must not exist. Mode 0600.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens an existing file for reading.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens an existing file for reading and writing.
+    fn open_write(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Maps an existing file read-only. It must never be changed or truncated while mapped.
+    fn map(&self, path: &Path) -> io::Result<Mapping>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Renames a file, replacing one of the new name.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// The names in a directory, in no order.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Makes a directory and those above it, mode 0700, and makes their names durable; one that exists is fine.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes creations, renames and removals in `dir` durable.
+    fn sync_dir(&self, dir: &Path, point: SyncPoint) -> io::Result<()>;
+    /// Takes the exclusive lock at `path` (made if missing), and writes who holds it into the file.
+    fn lock(&self, path: &Path) -> io::Result<LockOutcome>;
+    /// Takes a shared lock at `path`, which must exist, without writing anything.
+    fn lock_shared(&self, path: &Path) -> io::Result<LockOutcome>;
+    /// Fills `out` with bytes nobody can guess (in a simulation: from its seed).
+    fn random(&self, out: &mut [u8]) -> io::Result<()>;
+}
