@@ -107,7 +107,9 @@ impl Error {
     pub fn io(op: &'static str, path: &Path, source: io::Error) -> Error {
         let path = path.to_path_buf();
         match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoSpace { op, path },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Error::NoSpace { op, path }
+            }
             _ => Error::Io { op, path, source: Arc::new(source) },
         }
     }
@@ -148,6 +150,19 @@ pub struct Corruption {
     pub store: Option<String>,
     /// The key whose data it is, where that is known.
     pub key: Option<Vec<u8>>,
+}
+
+impl Corruption {
+    /// Damage at a place; the store and the key are filled in by who knows them.
+    pub fn new(path: &Path, offset: u64, what: What) -> Corruption {
+        Corruption { path: path.to_path_buf(), offset, what, store: None, key: None }
+    }
+}
+
+impl From<Corruption> for Error {
+    fn from(corruption: Corruption) -> Error {
+        Error::Corrupt(Box::new(corruption))
+    }
 }
 
 impl fmt::Display for Corruption {

@@ -25,6 +25,10 @@ pub const MANIFEST_BYTES_MAX: u64 = 128 << 20;
 
 /// First and smallest size of a WAL file.
 pub const WAL_BYTES_MIN: u64 = 1 << 20;
+/// Least `Options::wal_bytes_max`: for tests that want many small generations.
+pub const WAL_BYTES_LEAST: u64 = 16 << 10;
+/// Greatest `Options::wal_bytes_max`: offsets in it fit 32 bits.
+pub const WAL_BYTES_MOST: u64 = 1 << 30;
 /// Default of `Options::wal_bytes_max`.
 pub const WAL_BYTES_DEFAULT: u64 = 64 << 20;
 /// Default of `Options::memtable_bytes_max`.

@@ -1,1 +1,99 @@
-//! base
+//! An embedded storage engine for the nodes of layer-2 rollups: one directory, many typed stores in it, and one
+//! atomic durable commit over all of them for one sync of the disk.
+//!
+//! | store | holds | calls |
+//! |---|---|---|
+//! | [`Indexable<K, V>`](Indexable) | fixed values by key | `contains`, `get`, `put` |
+//! | [`RemovableIndexable<K, V>`](RemovableIndexable) | the same | and `remove` |
+//! | [`IndexedFile<K, H, V>`](IndexedFile) | values of any size by key, each with a header | `contains`, `header`, `read`, `append` |
+//! | [`SimpleIndexedFile<K, V>`](SimpleIndexedFile) | the same, the header is part of the value | the same |
+//! | [`Singleton<V>`](Singleton) | one value | `read`, `write`, `delete` |
+//!
+//! Stores are defined as constants and opened by them; what is staged in a [`Batch`] is committed whole or not at all.
+//!
+//! ```
+//! use rollstore::{
+//!     Database, Define, Durability, IndexedFile, Options, RemovableIndexable, Singleton, fixed,
+//! };
+//!
+//! type Hash = [u8; 32];
+//!
+//! fixed! {
+//!     #[derive(Debug, PartialEq)]
+//!     pub struct Head {
+//!         pub level: u32,
+//!         pub hash: Hash,
+//!     }
+//! }
+//!
+//! const LEVELS: Define<RemovableIndexable<u32, Hash>> = Define::new("levels_to_hashes");
+//! const BLOCKS: Define<IndexedFile<Hash, u32, Vec<u8>>> = Define::new("l2_blocks");
+//! const HEAD: Define<Singleton<Head>> = Define::new("l2_head");
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let path = dir.path().join("node-data");
+//! let db = Database::open(&path, Options::default())?;
+//! let (levels, blocks, head) = (db.store(LEVELS)?, db.store(BLOCKS)?, db.store(HEAD)?);
+//!
+//! let (level, hash) = (7, [1; 32]);
+//! let mut batch = db.batch().at_level(level);
+//! levels.put(&mut batch, &level, &hash);
+//! blocks.append(&mut batch, &hash, &level, &b"the block".to_vec());
+//! head.write(&mut batch, &Head { level, hash });
+//! batch.commit(Durability::Sync)?; // one frame, one sync: all three or none
+//!
+//! let before = db.snapshot(); // all stores, one moment
+//! levels.remove_now(&level, Durability::Buffered)?;
+//! assert_eq!(levels.get(&level)?, None);
+//! assert_eq!(levels.at(&before).get(&level)?, Some(hash)); // still there
+//! assert_eq!(blocks.read(&hash)?, Some((b"the block".to_vec(), 7)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Absence is an [`Option`], damage is an [`Error`], and neither is ever told for the other.
+
+mod batch;
+mod codec;
+mod database;
+mod define;
+mod file;
+mod mode;
+mod singleton;
+mod snapshot;
+mod table;
+
+pub use batch::{Batch, Bulk};
+pub use codec::{
+    Codec, DecodeError, Encodable, FixedCodec, FixedEncodable, Hashed, Headed, Key, Order, Raw,
+    Sorted,
+};
+pub use database::Database;
+pub use define::{Define, Store};
+pub use file::{Derived, File, FileKind, Given, IndexedFile, Record, Records, SimpleIndexedFile};
+pub use mode::{Mode, Ro, Rw};
+pub use rollstore_engine::error::{Corruption, Error, Result, What};
+pub use rollstore_engine::{Background, Durability, Job, Options, Stats, limits};
+pub use singleton::Singleton;
+pub use snapshot::Snapshot;
+pub use table::{Entries, Indexable, Permanent, Removable, RemovableIndexable, Table, TableKind};
+
+/// Handles cross threads, and so does everything else a caller can hold.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    const fn sent<T: Send>() {}
+    // `Bulk` is not here on purpose: it belongs to the thread that began it.
+    shared::<Database<Rw>>();
+    shared::<Database<Ro>>();
+    shared::<Batch>();
+    shared::<Snapshot>();
+    shared::<Indexable<u32, u32>>();
+    shared::<RemovableIndexable<u32, u32, Ro>>();
+    shared::<IndexedFile<u32, (), Vec<u8>>>();
+    shared::<Singleton<u32>>();
+    shared::<Define<Indexable<u32, u32>>>();
+    shared::<Error>();
+    shared::<DecodeError>();
+    sent::<Entries<u32, u32>>();
+    sent::<Records<u32, (), Vec<u8>>>();
+    sent::<Record<u32, (), Vec<u8>>>();
+};

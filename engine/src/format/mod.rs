@@ -19,6 +19,7 @@ pub mod bytes;
 pub mod frame;
 pub mod manifest;
 pub mod names;
+pub mod prefix;
 pub mod segment;
 pub mod value;
 
@@ -92,4 +93,14 @@ impl Seed {
         }
         Err(Fault::at(offset, What::Checksum { stored, computed }))
     }
+}
+
+/// A level as it is stored: 0 is none, else one more than the level.
+pub fn stored_level(level: u32) -> u32 {
+    level.saturating_add(1)
+}
+
+/// The level behind a stored one.
+pub fn level_of(stored: u32) -> Option<u32> {
+    stored.checked_sub(1)
 }

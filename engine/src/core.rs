@@ -1,0 +1,447 @@
+//! The parts put together: what a commit, a flush, a new store, an open and a close do, in which order.
+//!
+//! Locks, always in this order: the lane (one flush at a time), the installer, the gate, the Version. Nobody holds the gate
+//! while a file other than the active WAL is written.
+
+use crate::batch::{Batch, Durability};
+use crate::error::{Error, Result};
+use crate::flush::Flusher;
+use crate::format::manifest::Shape;
+use crate::format::names::{FileKind, LOCK, file_name};
+use crate::format::prefix::{Mixer, SALT_BYTES};
+use crate::gate::{Blocked, Gate, GateOptions};
+use crate::generation::BulkLog;
+use crate::install::{Copies, Edit, Installer};
+use crate::limits::{FROZEN_MAX, NAME_BYTES_MAX, STORES_MAX};
+use crate::numbers::Numbers;
+use crate::options::{Access, Background, Options};
+use crate::poison::Poison;
+use crate::recover::{self, Opening, Recovered, Recovery};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::tree::StoreMeta;
+use crate::value_log::{
+    Dictionaries, ValueFileInfo, ValueLog, ValueSpec, ValueWriter, dictionaries_of,
+};
+use crate::version::{Shared, Store, VersionCell};
+use crate::vfs::{Lock, LockOutcome, Vfs};
+use crate::wal::WalPool;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+static DATABASES: AtomicU64 = AtomicU64::new(1);
+
+/// An open database without its threads.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) dir: PathBuf,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) access: Access,
+    pub(crate) options: Options,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) cell: Arc<VersionCell>,
+    pub(crate) poison: Arc<Poison>,
+    pub(crate) numbers: Arc<Numbers>,
+    pub(crate) pool: Arc<WalPool>,
+    pub(crate) gate: Gate,
+    pub(crate) installer: Installer,
+    pub(crate) report: Recovery,
+    flusher: Flusher,
+    lane: Mutex<()>,
+    /// Held for as long as the directory is ours.
+    lock: Mutex<Option<Box<dyn Lock>>>,
+}
+
+/// What a store is: its name, and the shape that must be the same at every open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreSpec {
+    /// Its name: 1 to 255 bytes.
+    pub name: String,
+    /// Kind, key order and sizes.
+    pub shape: Shape,
+}
+
+impl Core {
+    /// Opens the database in `dir`.
+    pub(crate) fn open(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        options: Options,
+        access: Access,
+    ) -> Result<Core> {
+        options.check()?;
+        let lock = take_lock(&*vfs, dir, access)?;
+        let values =
+            ValueLog::new(Arc::clone(&vfs), dir, options.fd_max, options.value_cache_bytes);
+        let database = DATABASES.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::new(Shared { database, closed: AtomicBool::new(false), values });
+        let poison = Arc::new(Poison::new());
+        let opening = Opening {
+            vfs: &vfs,
+            dir,
+            shared: Arc::clone(&shared),
+            poison: &poison,
+            read_only: access == Access::ReadOnly,
+            map: options.map_segments,
+        };
+        let found = opening.recover()?;
+        let (orphans, doubtful) = (found.orphans.clone(), found.doubtful);
+        let stale = found.log_used || !orphans.is_empty() || doubtful;
+        let core = Core::assemble(vfs, dir, options, access, (shared, poison, lock), found);
+        if access == Access::ReadWrite {
+            core.take_over_dictionaries()?;
+            core.finish_recovery(stale, &orphans, doubtful)?;
+        }
+        Ok(core)
+    }
+
+    fn assemble(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        options: Options,
+        access: Access,
+        (shared, poison, lock): (Arc<Shared>, Arc<Poison>, Box<dyn Lock>),
+        found: Recovered,
+    ) -> Core {
+        let Recovered { manifest, kept, version, last_seq, numbers, pool, unused, .. } = found;
+        let (uuid, frozen, durable) = (manifest.uuid, version.frozen.len(), manifest.last_seq);
+        let cell = Arc::new(VersionCell::new(version, last_seq, manifest.generation));
+        let gate_options = GateOptions {
+            wal_bytes_max: options.wal_bytes_max,
+            memtable_bytes_max: options.memtable_bytes_max,
+            clock: options.background == Background::Threads,
+        };
+        let gate = Gate::new(
+            Arc::clone(&cell),
+            Arc::clone(&pool),
+            Arc::clone(&poison),
+            Arc::clone(&numbers),
+            gate_options,
+            (last_seq, durable, frozen),
+        );
+        let report = Recovery { manifest_passed_over: found.doubtful, ..found.report };
+        let installer = Installer::new(
+            (Arc::clone(&vfs), dir.to_path_buf()),
+            (Arc::clone(&poison), Arc::clone(&numbers), Arc::clone(&cell)),
+            manifest,
+            kept,
+            unused,
+        );
+        let flusher = Flusher {
+            vfs: Arc::clone(&vfs),
+            dir: dir.to_path_buf(),
+            uuid,
+            numbers: Arc::clone(&numbers),
+            poison: Arc::clone(&poison),
+            map: options.map_segments,
+            compress: options.compress,
+            dictionaries: Mutex::new(Dictionaries::new()),
+        };
+        let (dir, lane, lock) = (dir.to_path_buf(), Mutex::new(()), Mutex::new(Some(lock)));
+        Core {
+            vfs,
+            dir,
+            uuid,
+            access,
+            options,
+            shared,
+            cell,
+            poison,
+            numbers,
+            pool,
+            gate,
+            installer,
+            report,
+            flusher,
+            lane,
+            lock,
+        }
+    }
+
+    /// The newest value file says which dictionaries are in use.
+    fn take_over_dictionaries(&self) -> Result<()> {
+        let manifest = self.installer.manifest();
+        let Some(newest) = manifest.values.iter().max_by_key(|file| file.id) else { return Ok(()) };
+        let info = ValueFileInfo { id: newest.id, uuid: newest.uuid, bytes: newest.bytes };
+        let path = self.dir.join(file_name(FileKind::Value, newest.id));
+        let mut known = self.flusher.dictionaries.lock();
+        for (store, bytes) in dictionaries_of(&*self.vfs, &path, &info)? {
+            known.take_over(store, bytes);
+        }
+        Ok(())
+    }
+
+    /// Flushes what was replayed, says so in a manifest, and only then removes what nothing names. Without room for
+    /// that the database is open all the same: it reads, and commits are told.
+    fn finish_recovery(&self, stale: bool, orphans: &[PathBuf], doubtful: bool) -> Result<()> {
+        match self.settle_recovery(stale) {
+            Ok(()) => {}
+            Err(error) => {
+                self.poison.check()?;
+                tracing::warn!(%error, "what the log holds could not be flushed yet");
+                return Ok(());
+            }
+        }
+        if doubtful {
+            return recover::set_aside(&*self.vfs, &self.dir, orphans);
+        }
+        for path in orphans {
+            if let Err(error) = self.vfs.remove(path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove an orphan");
+            }
+        }
+        Ok(())
+    }
+
+    fn settle_recovery(&self, stale: bool) -> Result<()> {
+        while self.flush_oldest()? {}
+        if stale {
+            let edit = Edit::Logs { wal_from: self.numbers.peek(), clean: true };
+            self.installer.install(edit, Copies::Two)?;
+        }
+        Ok(())
+    }
+
+    fn writable(&self) -> Result<()> {
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        match self.access {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(Error::ReadOnly),
+        }
+    }
+
+    /// Commits a batch; waits for what has to happen before.
+    pub(crate) fn commit(&self, mut batch: Batch, durability: Durability) -> Result<()> {
+        self.writable()?;
+        if batch.database() != self.shared.database {
+            return Err(Error::WrongDatabase);
+        }
+        loop {
+            match self.gate.commit(&mut batch, durability)? {
+                Ok(delay) => {
+                    if !delay.is_zero() {
+                        std::thread::sleep(delay);
+                    }
+                    return Ok(());
+                }
+                Err(blocked) => self.unblock(blocked)?,
+            }
+        }
+    }
+
+    fn unblock(&self, blocked: Blocked) -> Result<()> {
+        match blocked {
+            Blocked::Backlog => self.drain(FROZEN_MAX - 1),
+            Blocked::Replayed => self.drain(0),
+            Blocked::Bulk => self.flush(),
+        }
+    }
+
+    /// Ends the active generation, and leaves its flush to the background.
+    pub(crate) fn freeze(&self) -> Result<()> {
+        self.writable()?;
+        while let Err(blocked) = self.gate.freeze()? {
+            self.unblock(blocked)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until at most `frozen_max` generations wait for their flush; with nobody in the background, flushes.
+    fn drain(&self, frozen_max: usize) -> Result<()> {
+        match self.options.background {
+            Background::Threads => self.gate.wait_for_flush(frozen_max),
+            Background::Stepped => {
+                while self.gate.backlog().0 > frozen_max {
+                    self.flush_oldest()?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes every commit so far durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.writable()?;
+        while let Err(blocked) = self.gate.sync()? {
+            self.unblock(blocked)?;
+        }
+        Ok(())
+    }
+
+    /// Moves everything committed so far out of memory and into files.
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.freeze()?;
+        self.drain(0)
+    }
+
+    /// Ends the bulk load of the calling thread: what it committed goes to disk.
+    pub(crate) fn bulk_finish(&self) -> Result<()> {
+        let flushed = match self.writable() {
+            Err(Error::Closed) => Ok(()), // closing has flushed it
+            _ => self.flush(),
+        };
+        self.gate.bulk_end();
+        flushed
+    }
+
+    /// Flushes the oldest frozen generation; false when there is none.
+    pub(crate) fn flush_oldest(&self) -> Result<bool> {
+        let _one_at_a_time = self.lane.lock();
+        let began = Instant::now();
+        self.poison.check()?;
+        let version = self.cell.load();
+        let Some(generation) = version.frozen.last().cloned() else { return Ok(false) };
+        self.gate.wait_published(&generation)?;
+        let flushed = self.flusher.flush(&version, &generation)?;
+        let files = flushed.files(&self.dir);
+        drop(version);
+        if let Err(error) = self.installer.install(Edit::Flushed(flushed), Copies::One) {
+            // After a poison the manifest may be there and name them.
+            if self.poison.check().is_ok() {
+                self.flusher.discard(&files);
+            }
+            return Err(error);
+        }
+        self.gate.flushed(&generation, began.elapsed());
+        Ok(true)
+    }
+
+    /// The store of this name and shape; a writer makes it when it is not there.
+    pub(crate) fn store(&self, spec: &StoreSpec) -> Result<Store> {
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        spec.shape.check()?;
+        let len = spec.name.len();
+        if len == 0 || len > NAME_BYTES_MAX {
+            let (len, max) = (len as u64, NAME_BYTES_MAX as u64);
+            return Err(Error::Limit { what: "store name length", len, max });
+        }
+        let _one_at_a_time = self.lane.lock();
+        if let Some(store) = self.existing(spec)? {
+            if self.access == Access::ReadWrite {
+                self.installer.settle()?;
+            }
+            return Ok(store);
+        }
+        if self.access == Access::ReadOnly {
+            return Err(Error::NotFound { what: format!("store {:?}", spec.name) });
+        }
+        let stores = self.cell.load().stores.len();
+        let id = u16::try_from(stores).unwrap_or(u16::MAX);
+        if stores >= STORES_MAX {
+            let (len, max) = (stores as u64 + 1, STORES_MAX as u64);
+            return Err(Error::Limit { what: "number of stores", len, max });
+        }
+        let mut salt = [0; SALT_BYTES];
+        let drawn = self.vfs.random(&mut salt);
+        drawn.map_err(|e| Error::io("draw random bytes for", &self.dir, e))?;
+        let (name, shape, mixer) = (spec.name.clone(), spec.shape, Mixer::new(&salt));
+        let database = self.shared.database;
+        let meta = StoreMeta { id, name, shape, internal: false, salt, mixer, database };
+        self.installer.install(Edit::Store(Arc::new(meta)), Copies::Two)?;
+        let made = self.existing(spec)?;
+        made.ok_or_else(|| Error::NotFound { what: format!("store {:?}", spec.name) })
+    }
+
+    fn existing(&self, spec: &StoreSpec) -> Result<Option<Store>> {
+        let version = self.cell.load();
+        let found = version.stores.iter().find(|state| state.meta.name == spec.name);
+        let Some(state) = found else { return Ok(None) };
+        if state.meta.shape != spec.shape {
+            let (stored, asked) = (state.meta.shape.to_string(), spec.shape.to_string());
+            return Err(Error::Schema { store: spec.name.clone(), stored, asked });
+        }
+        Ok(Some(Store { meta: Arc::clone(&state.meta) }))
+    }
+
+    /// Lets the calling thread load in bulk.
+    pub(crate) fn bulk_begin(&self) -> Result<()> {
+        self.writable()?;
+        while let Err(blocked) = self.gate.bulk_begin()? {
+            self.unblock(blocked)?;
+        }
+        Ok(())
+    }
+
+    /// Commits a batch of a bulk load.
+    pub(crate) fn bulk_commit(&self, mut batch: Batch) -> Result<()> {
+        self.writable()?;
+        if batch.database() != self.shared.database {
+            return Err(Error::WrongDatabase);
+        }
+        let open = || {
+            let id = self.numbers.next();
+            let path = self.dir.join(file_name(FileKind::Value, id));
+            let spec = ValueSpec { uuid: self.uuid, id };
+            let info = ValueFileInfo { id, uuid: self.uuid, bytes: 0 };
+            ValueWriter::create(&*self.vfs, &path, spec, &[]).map(|w| BulkLog::new(info, w))
+        };
+        while let Err(blocked) = self.gate.bulk_commit(&mut batch, &open)? {
+            self.unblock(blocked)?;
+        }
+        Ok(())
+    }
+
+    /// Flushes everything, says in two manifests that no log is relied on, keeps one small WAL, gives the lock back.
+    pub(crate) fn close(&self, join: impl FnOnce()) -> Result<()> {
+        let first = self.gate.close();
+        join();
+        if !first {
+            return Ok(());
+        }
+        let result = match self.access {
+            Access::ReadOnly => Ok(()),
+            Access::ReadWrite => self.last_flush(),
+        };
+        drop(self.gate.release());
+        if self.access == Access::ReadWrite && result.is_ok() {
+            self.pool.shrink();
+        }
+        self.shared.closed.store(true, Ordering::Release);
+        drop(self.lock.lock().take());
+        result
+    }
+
+    fn last_flush(&self) -> Result<()> {
+        self.poison.check()?;
+        let flushed = self.gate.freeze_last().and_then(|used| {
+            while self.flush_oldest()? {}
+            let manifest = self.installer.manifest();
+            if used || !manifest.clean || self.installer.holds_freed() {
+                let edit = Edit::Logs { wal_from: self.numbers.peek(), clean: true };
+                self.installer.install(edit, Copies::Two)?;
+            }
+            Ok(())
+        });
+        if flushed.is_err() && self.poison.check().is_ok() {
+            // No room to flush: then at least the log shall hold it all.
+            self.gate.sync_last()?;
+        }
+        flushed
+    }
+}
+
+fn take_lock(vfs: &dyn Vfs, dir: &Path, access: Access) -> Result<Box<dyn Lock>> {
+    let path = dir.join(LOCK);
+    let outcome = match access {
+        Access::ReadWrite => {
+            vfs.create_dir(dir).map_err(|e| Error::io("create", dir, e))?;
+            vfs.lock(&path)
+        }
+        Access::ReadOnly => match vfs.lock_shared(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let what = format!("a database in {}", dir.display());
+                return Err(Error::NotFound { what });
+            }
+            outcome => outcome,
+        },
+    };
+    match outcome.map_err(|e| Error::io("lock", &path, e))? {
+        LockOutcome::Held(lock) => Ok(lock),
+        LockOutcome::Busy(holder) => Err(Error::Locked { path: dir.to_path_buf(), holder }),
+    }
+}

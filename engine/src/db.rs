@@ -1,0 +1,240 @@
+//! The face of the engine: a database, its bulk loads, its threads.
+
+use crate::batch::{Batch, Durability};
+use crate::core::{Core, StoreSpec};
+use crate::error::{Error, Result};
+use crate::options::{Access, Background, Job, Options};
+use crate::stats::Stats;
+use crate::sync::{Mutex, Ordering};
+use crate::verify::{Progress, Verified, verify};
+use crate::version::{Snapshot, Store, View};
+use crate::vfs::Vfs;
+use crate::vfs::os::OsVfs;
+use crate::worker::Worker;
+use std::marker::PhantomData;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An open database. Cheap to clone; the last clone that goes closes it.
+#[derive(Debug, Clone)]
+pub struct Database {
+    handle: Arc<Handle>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    core: Arc<Core>,
+    workers: Mutex<Vec<Worker>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::error!(%error, "closing the database failed");
+        }
+    }
+}
+
+impl Handle {
+    fn close(&self) -> Result<()> {
+        self.core.close(|| self.workers.lock().drain(..).for_each(Worker::join))
+    }
+}
+
+impl Database {
+    /// Opens the database in `path`, or makes one there.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if somebody has it open, [`Error::Corrupt`] if what is there is damaged: nothing is changed then.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Database> {
+        Database::open_on(Arc::new(OsVfs), path, options, Access::ReadWrite)
+    }
+
+    /// Opens an existing database for reading. Nothing is written, not even what a recovery would write; it works on a
+    /// read-only mount. While a writer has the database open this is [`Error::Locked`].
+    pub fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Database> {
+        Database::open_on(Arc::new(OsVfs), path, options, Access::ReadOnly)
+    }
+
+    /// Opens a database on any file system.
+    pub fn open_on(
+        vfs: Arc<dyn Vfs>,
+        path: impl AsRef<Path>,
+        options: Options,
+        access: Access,
+    ) -> Result<Database> {
+        let threads = options.background == Background::Threads && access == Access::ReadWrite;
+        let core = Arc::new(Core::open(vfs, path.as_ref(), options, access)?);
+        let workers = if threads { start(&core)? } else { Vec::new() };
+        Ok(Database { handle: Arc::new(Handle { core, workers: Mutex::new(workers) }) })
+    }
+
+    fn core(&self) -> &Core {
+        &self.handle.core
+    }
+
+    /// The store of this name and shape. A writer makes it when it is not there (two manifests are written).
+    ///
+    /// # Errors
+    /// [`Error::Schema`] if it has another shape, [`Error::NotFound`] if it is not there and the database is read-only.
+    pub fn store(&self, spec: &StoreSpec) -> Result<Store> {
+        self.core().store(spec)
+    }
+
+    /// Every store there is.
+    pub fn stores(&self) -> Vec<Store> {
+        let version = self.core().cell.load();
+        version.stores.iter().map(|state| Store { meta: Arc::clone(&state.meta) }).collect()
+    }
+
+    /// An empty batch of this database.
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.core().shared.database)
+    }
+
+    /// Commits a batch: all of it or nothing. When this returns it is visible, and with [`Durability::Sync`] it survives a
+    /// power cut. A failed commit is not visible in this process; after a reopen it is whole or absent.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`] (nothing was written, try again), [`Error::Poisoned`] (reopen), [`Error::BulkInProgress`] (from
+    /// the thread that holds a bulk load), [`Error::Closed`], [`Error::ReadOnly`], [`Error::WrongDatabase`].
+    pub fn commit(&self, batch: Batch, durability: Durability) -> Result<()> {
+        self.core().commit(batch, durability)
+    }
+
+    /// Makes every commit so far durable.
+    pub fn sync(&self) -> Result<()> {
+        self.core().sync()
+    }
+
+    /// Moves everything committed so far from memory to files, and waits for it. Never needed for durability.
+    pub fn flush(&self) -> Result<()> {
+        self.core().flush()
+    }
+
+    /// Begins a bulk load: commits that write no log and become durable at checkpoints. Belongs to the calling thread.
+    pub fn bulk(&self) -> Result<Bulk<'_>> {
+        self.core().bulk_begin()?;
+        Ok(Bulk { core: self.core(), thread: PhantomData })
+    }
+
+    /// All stores as they are now, for a read or a few. To keep it, take a [`Database::snapshot`].
+    #[inline]
+    pub fn view(&self) -> Result<View> {
+        self.open_still()?;
+        Ok(self.core().cell.view())
+    }
+
+    /// All stores as they are now, for as long as it is held. Reads on it end with the database: [`Error::Closed`].
+    pub fn snapshot(&self) -> Snapshot {
+        self.core().cell.snapshot()
+    }
+
+    #[inline]
+    fn open_still(&self) -> Result<()> {
+        match self.core().shared.closed.load(Ordering::Relaxed) {
+            true => Err(Error::Closed),
+            false => Ok(()),
+        }
+    }
+
+    /// What there is, in numbers.
+    pub fn stats(&self) -> Stats {
+        Stats::of(self.core())
+    }
+
+    /// Does one piece of background work; false when there was none. For [`Background::Stepped`].
+    pub fn step(&self, job: Job) -> Result<bool> {
+        match job {
+            Job::Flush => self.core().flush_oldest(),
+        }
+    }
+
+    /// Ends the generation that takes commits now, so that there is something to flush: with [`Background::Stepped`] the
+    /// flush is left to [`Database::step`].
+    pub fn freeze(&self) -> Result<()> {
+        self.core().freeze()
+    }
+
+    /// Reads and checks every byte. `report` gets each damage, with its place; `progress` is asked after each file whether to
+    /// go on.
+    pub fn verify(
+        &self,
+        report: &mut dyn FnMut(Error),
+        progress: Progress<'_>,
+    ) -> Result<Verified> {
+        self.open_still()?;
+        verify(self.core(), report, progress)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.core().dir
+    }
+
+    /// Flushes, syncs, and gives the directory back. Every later call on this database is [`Error::Closed`]; a second close
+    /// is fine.
+    pub fn close(&self) -> Result<()> {
+        self.handle.close()
+    }
+}
+
+fn start(core: &Arc<Core>) -> Result<Vec<Worker>> {
+    let (flush, spare) = (Arc::clone(core), Arc::clone(core));
+    let (woken, warned) = (Arc::clone(core), Arc::clone(core));
+    let flush = move || {
+        while flush.gate.wait_for_frozen() {
+            if let Err(error) = flush.flush_oldest() {
+                tracing::warn!(%error, "a flush failed");
+                flush.gate.flush_failed(error);
+            }
+        }
+    };
+    let spare = move || {
+        while let Some(bytes) = spare.gate.wait_for_spare_wanted() {
+            spare.gate.make_spare(bytes);
+        }
+    };
+    let poison = || Arc::clone(&core.poison);
+    Ok(vec![
+        Worker::spawn("flush", poison(), flush, move || woken.gate.wake())?,
+        Worker::spawn("wal", poison(), spare, move || warned.gate.wake())?,
+    ])
+}
+
+/// A bulk load: the fastest way in, for catching up.
+///
+/// Its commits are atomic and visible at once; they are durable after [`Bulk::checkpoint`] or [`Bulk::finish`], and a
+/// crash before that may lose any number of the newest ones, never one in the middle. Values are written once. Dropping it
+/// finishes it and only logs errors. It stays on its thread.
+#[derive(Debug)]
+pub struct Bulk<'a> {
+    core: &'a Core,
+    /// The gate knows the holder by its thread.
+    thread: PhantomData<*const ()>,
+}
+
+impl Bulk<'_> {
+    /// Commits a batch.
+    pub fn commit(&mut self, batch: Batch) -> Result<()> {
+        self.core.bulk_commit(batch)
+    }
+
+    /// Makes everything committed so far durable.
+    pub fn checkpoint(&mut self) -> Result<()> {
+        self.core.flush()
+    }
+
+    /// Makes everything durable and ends the load.
+    pub fn finish(self) -> Result<()> {
+        self.core.flush()
+    }
+}
+
+impl Drop for Bulk<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.core.bulk_finish() {
+            tracing::error!(%error, "the end of a bulk load failed");
+        }
+    }
+}

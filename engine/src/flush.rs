@@ -1,0 +1,372 @@
+//! From memory to disk: one generation becomes one value file and one segment for each store it touched.
+//!
+//! Work returns data: the files it made, synced, with their directory entries, and what a manifest has to say about
+//! them. Nothing is published here. A failure removes what was made, so that the next try starts from nothing. Only the
+//! newest binding of a key is written; values go out in the order of their commits, so that a range of levels stays
+//! together on disk.
+
+use crate::error::{Error, Result};
+use crate::format::manifest::{Run, StoreBytes, StoreKind, ValueFile};
+use crate::format::names::{FileKind, file_name};
+use crate::format::segment::Pointer;
+use crate::generation::{FinishedValues, Generation, Log};
+use crate::limits::KEY_BYTES_MAX;
+use crate::memtable::{MemEntry, MemPointer, Memtable};
+use crate::numbers::Numbers;
+use crate::poison::Poison;
+use crate::segment::{Body, Entry, Segment, SegmentWriter, Spec};
+use crate::sync::Mutex;
+use crate::tree::{StoreMeta, expect};
+use crate::value_log::{
+    Compressor, Dictionaries, Payload, Record, ValueFileInfo, ValueSpec, ValueWriter,
+};
+use crate::version::Version;
+use crate::vfs::{SyncPoint, Vfs};
+use crate::wal::Wal;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What every flush of a database needs.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) dir: PathBuf,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) numbers: Arc<Numbers>,
+    pub(crate) poison: Arc<Poison>,
+    /// Map segments (or hold them on the heap).
+    pub(crate) map: bool,
+    /// Compress values.
+    pub(crate) compress: bool,
+    pub(crate) dictionaries: Mutex<Dictionaries>,
+}
+
+/// A generation on disk, not yet in any manifest.
+#[derive(Debug)]
+pub(crate) struct Flushed {
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) runs: Vec<(u16, Run, Arc<Segment>)>,
+    pub(crate) values: Option<(ValueFile, ValueFileInfo)>,
+    /// What each singleton that was touched is now.
+    pub(crate) singletons: Vec<(u16, Option<(u32, Bytes)>)>,
+    pub(crate) last_seq: u64,
+}
+
+impl Flushed {
+    /// The files it consists of.
+    pub(crate) fn files(&self, dir: &Path) -> Vec<PathBuf> {
+        let segments = self.runs.iter().map(|(_, run, _)| file_name(FileKind::Segment, run.id));
+        let values = self.values.iter().map(|(file, _)| file_name(FileKind::Value, file.id));
+        segments.chain(values).map(|name| dir.join(name)).collect()
+    }
+}
+
+/// The newest entries of one store, in order.
+struct Table<'a> {
+    meta: Arc<StoreMeta>,
+    memtable: &'a Memtable,
+    entries: Vec<u32>,
+    /// Where the value of each entry is on disk (indexed files).
+    pointers: Vec<Option<Pointer>>,
+}
+
+impl Flusher {
+    /// Writes the files of `generation`, all of whose commits are visible. Removes them again on failure.
+    pub(crate) fn flush(&self, version: &Version, generation: &Arc<Generation>) -> Result<Flushed> {
+        let mut made = Vec::new();
+        let flushed = self.write(version, generation, &mut made);
+        if flushed.is_err() {
+            self.discard(&made);
+        }
+        flushed
+    }
+
+    /// Removes files that nothing names. What cannot be removed is an orphan, which the next open removes.
+    pub(crate) fn discard(&self, files: &[PathBuf]) {
+        for path in files {
+            if let Err(error) = self.vfs.remove(path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove an unfinished file");
+            }
+        }
+        if let Err(error) = self.vfs.sync_dir(&self.dir, SyncPoint::FlushDir) {
+            self.poison.set(Error::io("sync", &self.dir, error));
+        }
+    }
+
+    fn write(
+        &self,
+        version: &Version,
+        generation: &Arc<Generation>,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<Flushed> {
+        let mut tables = Vec::new();
+        let mut singletons = Vec::new();
+        for state in &version.stores {
+            let Some(memtable) = generation.table(state.meta.id) else { continue };
+            if state.meta.shape.kind == StoreKind::Singleton {
+                singletons.extend(singleton(&state.meta, memtable));
+            } else {
+                tables.push(Table::newest(&state.meta, memtable));
+            }
+        }
+        let values = self.values(generation, &mut tables, made)?;
+        let mut runs = Vec::with_capacity(tables.len());
+        for table in &tables {
+            runs.push(self.segment(table, made)?);
+        }
+        if !made.is_empty() {
+            let synced = self.vfs.sync_dir(&self.dir, SyncPoint::FlushDir);
+            synced.map_err(|e| self.poison.trip(Error::io("sync", &self.dir, e)))?;
+        }
+        let (generation, last_seq) = (Arc::clone(generation), generation.last_seq());
+        Ok(Flushed { generation, runs, values, singletons, last_seq })
+    }
+
+    fn segment(
+        &self,
+        table: &Table<'_>,
+        made: &mut Vec<PathBuf>,
+    ) -> Result<(u16, Run, Arc<Segment>)> {
+        let (meta, id) = (&table.meta, self.numbers.next());
+        let path = self.dir.join(file_name(FileKind::Segment, id));
+        made.push(path.clone());
+        let file = self.vfs.create(&path).map_err(|e| Error::io("create", &path, e))?;
+        let (uuid, store, shape, salt) = (self.uuid, meta.id, meta.shape, meta.salt);
+        let entries_hint = table.entries.len() as u64;
+        let spec = Spec { uuid, id, store, shape, salt, entries_hint };
+        let mut writer = SegmentWriter::new(file, path.clone(), spec);
+        let (mut key, mut fixed) = ([0; KEY_BYTES_MAX], vec![0; usize::from(shape.fixed_bytes)]);
+        let key = &mut key[..usize::from(shape.key_bytes)];
+        for (&address, pointer) in table.entries.iter().zip(&table.pointers) {
+            let entry = table.memtable.entry(address);
+            entry.key(key);
+            entry.fixed(&mut fixed);
+            let body = match (entry.is_tombstone(), *pointer) {
+                (true, _) => Body::Tombstone,
+                (false, None) => Body::Fixed(&fixed),
+                (false, Some(pointer)) => Body::Value { pointer, header: &fixed },
+            };
+            writer.push(Entry { key, level: entry.level(), seq: entry.seq(), body })?;
+        }
+        let done = writer.finish()?;
+        let run = Run {
+            id,
+            uuid,
+            bytes: done.bytes,
+            trailer_crc: done.trailer_crc,
+            entries: done.entries,
+            tombstones: done.tombstones,
+            level_min: done.level_min,
+            level_max: done.level_max,
+            seq_min: done.seq_min,
+            seq_max: done.seq_max,
+            mask: None,
+        };
+        let expect = expect(&run, meta.id, shape);
+        let segment = Segment::open(&*self.vfs, &path, expect, self.map)?;
+        Ok((meta.id, run, Arc::new(segment)))
+    }
+
+    /// Puts the values of all tables where they stay, and fills in the pointers.
+    fn values(
+        &self,
+        generation: &Generation,
+        tables: &mut [Table<'_>],
+        made: &mut Vec<PathBuf>,
+    ) -> Result<Option<(ValueFile, ValueFileInfo)>> {
+        let order = in_commit_order(tables);
+        let (id, finished) = match generation.log() {
+            Log::Bulk(bulk) => {
+                let info = *bulk.info();
+                for place in order {
+                    let MemPointer { offset, len, .. } = place.at;
+                    let pointer = Pointer { file: info.id, offset: u64::from(offset), len };
+                    place.set(tables, pointer);
+                }
+                (info.id, bulk.finish().map_err(|error| self.poison.trip(error))?)
+            }
+            Log::Wal(_) if order.is_empty() => return Ok(None),
+            Log::Wal(wal) => {
+                let id = self.numbers.next();
+                let path = self.dir.join(file_name(FileKind::Value, id));
+                made.push(path.clone());
+                let spec = ValueSpec { uuid: self.uuid, id };
+                (id, self.move_values(spec, &path, tables, &order, wal)?)
+            }
+        };
+        let FinishedValues { done, totals } = finished;
+        let file = ValueFile {
+            id,
+            uuid: self.uuid,
+            bytes: done.bytes,
+            trailer_crc: done.trailer_crc,
+            records: done.records,
+            level_min: done.level_min,
+            level_max: done.level_max,
+            live: live_bytes(tables, &totals),
+        };
+        let (uuid, bytes) = (file.uuid, file.bytes);
+        Ok(Some((file, ValueFileInfo { id, uuid, bytes })))
+    }
+
+    /// Copies values from the WAL into a new value file, compressed where it pays.
+    fn move_values(
+        &self,
+        spec: ValueSpec,
+        path: &Path,
+        tables: &mut [Table<'_>],
+        order: &[Place],
+        wal: &Wal,
+    ) -> Result<FinishedValues> {
+        let mut dictionaries = self.dictionaries.lock();
+        if self.compress {
+            train(&mut dictionaries, tables, order, wal)?;
+        }
+        let stores: Vec<u16> = tables.iter().map(|table| table.meta.id).collect();
+        let (carried, places) = dictionaries.carried_by(&stores);
+        let mut writer = ValueWriter::create(&*self.vfs, path, spec, &carried)?;
+        let mut compressor = Compressor::new();
+        for place in order {
+            let Some((table, entry)) = place.entry(tables) else { continue };
+            let (store, read) = (table.meta.id, table.value(&entry, wal)?);
+            let payload = match self.compress {
+                true => compressor.encode(
+                    store,
+                    &read.value,
+                    places.get(&store).copied(),
+                    &dictionaries,
+                ),
+                false => Payload::raw(&read.value),
+            };
+            let (level, seq) = (entry.level(), entry.seq());
+            let (key, header) = (&*read.key, &*read.header);
+            let pointer = writer.append(Record { store, level, seq, key, header, payload })?;
+            place.set(tables, pointer);
+        }
+        FinishedValues::of(writer)
+    }
+}
+
+/// Where one value is: which entry of which table points at it, and where it is in the log of the generation.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    table: usize,
+    entry: usize,
+    at: MemPointer,
+}
+
+impl Place {
+    fn entry<'t>(&self, tables: &'t [Table<'_>]) -> Option<(&'t Table<'t>, MemEntry<'t>)> {
+        let table = tables.get(self.table)?;
+        let address = table.entries.get(self.entry)?;
+        Some((table, table.memtable.entry(*address)))
+    }
+
+    fn set(&self, tables: &mut [Table<'_>], pointer: Pointer) {
+        let table = tables.get_mut(self.table);
+        if let Some(slot) = table.and_then(|table| table.pointers.get_mut(self.entry)) {
+            *slot = Some(pointer);
+        }
+    }
+}
+
+/// The place of every value to keep, in the order they were written.
+fn in_commit_order(tables: &[Table<'_>]) -> Vec<Place> {
+    let mut order = Vec::new();
+    let files = tables.iter().enumerate().filter(|(_, t)| t.meta.shape.kind.has_values());
+    for (table, t) in files {
+        let entries = t.entries.iter().map(|&address| t.memtable.entry(address).pointer());
+        order.extend(entries.enumerate().map(|(entry, at)| Place { table, entry, at }));
+    }
+    order.sort_unstable_by_key(|place| place.at.offset);
+    order
+}
+
+/// Bytes of records by store: written, and pointed at.
+fn live_bytes(tables: &[Table<'_>], totals: &BTreeMap<u16, u64>) -> Vec<StoreBytes> {
+    let live_of = |store: u16| {
+        let table = tables.iter().find(|table| table.meta.id == store)?;
+        let pointed = table.pointers.iter().flatten();
+        Some(pointed.map(|pointer| u64::from(pointer.len)).sum::<u64>())
+    };
+    let stores = totals.iter();
+    stores
+        .map(|(&store, &total)| StoreBytes { store, total, live: live_of(store).unwrap_or(0) })
+        .collect()
+}
+
+/// What a singleton is after the generation.
+fn singleton(meta: &StoreMeta, memtable: &Memtable) -> Option<(u16, Option<(u32, Bytes)>)> {
+    let entry = memtable.get(meta.hash(&[]), &[], u64::MAX)?;
+    if entry.is_tombstone() {
+        return Some((meta.id, None));
+    }
+    let mut value = vec![0; entry.fixed_len()];
+    entry.fixed(&mut value);
+    Some((meta.id, Some((entry.level(), value.into()))))
+}
+
+/// Makes dictionaries for stores that have none and enough values here to learn from.
+fn train(
+    dictionaries: &mut Dictionaries,
+    tables: &[Table<'_>],
+    order: &[Place],
+    wal: &Wal,
+) -> Result<()> {
+    for (at, table) in tables.iter().enumerate() {
+        let values = || order.iter().filter(move |place| place.table == at);
+        let volume = values().map(|place| u64::from(place.at.len)).sum();
+        if !dictionaries.wants(table.meta.id, volume) {
+            continue;
+        }
+        let mut samples = dictionaries.sampler(volume);
+        for place in values() {
+            let Some((table, entry)) = place.entry(tables) else { continue };
+            if samples.wants(place.at.len) {
+                samples.add(&table.value(&entry, wal)?.value);
+            }
+        }
+        dictionaries.train(table.meta.id, samples);
+    }
+    Ok(())
+}
+
+/// A record on its way from the log to a value file.
+struct Read {
+    key: Vec<u8>,
+    header: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl<'a> Table<'a> {
+    fn newest(meta: &Arc<StoreMeta>, memtable: &'a Memtable) -> Table<'a> {
+        let sorted = memtable.sorted(&meta.mixer);
+        let mut entries: Vec<u32> = Vec::with_capacity(memtable.keys());
+        let (mut last, mut key) = ([0; KEY_BYTES_MAX], [0; KEY_BYTES_MAX]);
+        let len = usize::from(meta.shape.key_bytes);
+        for &(_, address) in sorted.entries() {
+            memtable.entry(address).key(&mut key[..len]);
+            // Newest first within a key, so the first one of each key is the one to keep.
+            if entries.is_empty() || key[..len] != last[..len] {
+                entries.push(address);
+                last = key;
+            }
+        }
+        let pointers = vec![None; entries.len()];
+        Table { meta: Arc::clone(meta), memtable, entries, pointers }
+    }
+
+    /// Reads what an entry points at, and checks it.
+    fn value(&self, entry: &MemEntry<'_>, wal: &Wal) -> Result<Read> {
+        let mut key = vec![0; usize::from(self.meta.shape.key_bytes)];
+        let mut header = vec![0; entry.fixed_len()];
+        entry.key(&mut key);
+        entry.fixed(&mut header);
+        let MemPointer { offset, len, sum } = entry.pointer();
+        let value = wal.value(u64::from(offset), len, sum, self.meta.id, &key);
+        let value = value.map_err(|error| self.meta.blame(error, &key))?;
+        Ok(Read { key, header, value })
+    }
+}

@@ -1,0 +1,494 @@
+//! The single-writer gate: the commit protocol, group commit, the change from one generation to the next.
+//!
+//! ```text
+//! under the gate   seq, one write of the frame, entries into the memtables (above visible_seq: nobody sees them yet)
+//! Sync             one leader syncs for every frame so far, older WALs first; the others wait for it
+//! publish          visible_seq moves on, in the order of the sequences, never past a Sync commit that is not durable
+//! mark             the leader, if no frame was written meanwhile, writes (unsynced) how far the log is durable
+//! ```
+//!
+//! Invariants. One sync at a time: of two that overlap the system may tell only one of a failure. When a sync
+//! starts, its group is sealed: the next frame begins at the next 4 KiB boundary, so acknowledged bytes are never
+//! rewritten. A failed write or sync of the log poisons. A generation is never frozen empty. A spare has its durable header
+//! before a seal names it. The gate does not flush: where a generation has to reach the disk first it
+//! answers [`Blocked`], and the caller sees to that without holding the gate.
+
+use crate::batch::{Batch, Durability};
+use crate::error::{Error, Result};
+use crate::format::frame::{
+    self, FRAME_HEADER_BYTES, FrameHeader, FrameKind, Ops, Shapes, WAL_HEADER_BYTES, frame_bytes,
+};
+use crate::format::manifest::Shape;
+use crate::format::stored_level;
+use crate::generation::{Generation, Log};
+use crate::limits::{FROZEN_MAX, WAL_BYTES_MIN};
+use crate::numbers::Numbers;
+use crate::poison::Poison;
+use crate::sync::{Condvar, Mutex, MutexGuard};
+use crate::version::{Version, VersionCell};
+use crate::vfs::SyncPoint;
+use crate::wal::{GROUP_BYTES, SEAL_ROOM, Wal, WalPool};
+use std::sync::Arc;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+mod bulk;
+mod queue;
+
+/// What has to be done before the gate lets a commit through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    /// Too many generations wait for their flush.
+    Backlog,
+    /// What was replayed at open is not flushed yet, and whether it would survive a power cut is not known.
+    Replayed,
+    /// A bulk load of another thread has commits that are not durable yet: its generation must be flushed.
+    Bulk,
+}
+
+/// A commit that went through, or why it must wait.
+pub(crate) type Passed<T> = std::result::Result<T, Blocked>;
+
+/// What does not change about a gate.
+#[derive(Debug)]
+pub(crate) struct GateOptions {
+    pub(crate) wal_bytes_max: u64,
+    pub(crate) memtable_bytes_max: usize,
+    /// Measure the write rate by the clock (or assume the same growth each time, so that a run can be repeated).
+    pub(crate) clock: bool,
+}
+
+#[derive(Debug)]
+struct State {
+    active: Option<Arc<Generation>>,
+    last_seq: u64,
+    /// Everything up to here survives a power cut.
+    durable_seq: u64,
+    /// Where the next frame goes in the active WAL.
+    position: u64,
+    /// WALs with frames that no sync covers, oldest first.
+    unsynced: Vec<Arc<Wal>>,
+    syncing: bool,
+    /// The first `Sync` commit that the sync under way will make durable.
+    in_flight: Option<u64>,
+    /// The first `Sync` commit after that one.
+    waiting: Option<u64>,
+    frozen: usize,
+    /// The frozen generations were replayed at open.
+    replayed: bool,
+    spare: Option<Wal>,
+    spare_asked: bool,
+    /// Size of the next WAL.
+    wal_bytes: u64,
+    wal_began: Option<Instant>,
+    bulk: Option<ThreadId>,
+    /// Why the last flush failed; a writer that waits for it takes it.
+    flush_error: Option<Error>,
+    flush_ns_per_byte: f64,
+    /// Delay that writers owe for the backlog.
+    debt: Duration,
+    closed: bool,
+}
+
+/// The single writer.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    cell: Arc<VersionCell>,
+    pool: Arc<WalPool>,
+    poison: Arc<Poison>,
+    numbers: Arc<Numbers>,
+    options: GateOptions,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shapes for Version {
+    #[inline]
+    fn shape(&self, store: u16) -> Option<Shape> {
+        Some(self.store(store)?.meta.shape)
+    }
+}
+
+type Held<'a> = MutexGuard<'a, State>;
+
+impl Gate {
+    /// A gate after commit `last_seq`, with `frozen` replayed generations waiting for their flush, whose commits are
+    /// those after `durable_seq`.
+    pub(crate) fn new(
+        cell: Arc<VersionCell>,
+        pool: Arc<WalPool>,
+        poison: Arc<Poison>,
+        numbers: Arc<Numbers>,
+        options: GateOptions,
+        (last_seq, durable_seq, frozen): (u64, u64, usize),
+    ) -> Gate {
+        let state = State {
+            active: None,
+            last_seq,
+            durable_seq,
+            position: 0,
+            unsynced: Vec::new(),
+            syncing: false,
+            in_flight: None,
+            waiting: None,
+            frozen,
+            replayed: frozen > 0,
+            spare: None,
+            spare_asked: false,
+            wal_bytes: WAL_BYTES_MIN,
+            wal_began: None,
+            bulk: None,
+            flush_error: None,
+            flush_ns_per_byte: 0.0,
+            debt: Duration::ZERO,
+            closed: false,
+        };
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Gate { cell, pool, poison, numbers, options, state, changed }
+    }
+
+    /// May a commit go in, as far as what was there before it is concerned?
+    fn pass(&self, g: &Held<'_>) -> Result<Passed<()>> {
+        if g.replayed {
+            return Ok(Err(Blocked::Replayed));
+        }
+        match g.bulk {
+            Some(owner) if owner == std::thread::current().id() => Err(Error::BulkInProgress),
+            Some(_) if is_bulk(g.active.as_ref()) => Ok(Err(Blocked::Bulk)),
+            _ => Ok(Ok(())),
+        }
+    }
+
+    fn enter(&self) -> Result<Held<'_>> {
+        let state = self.state.lock();
+        if state.closed {
+            return Err(Error::Closed);
+        }
+        self.poison.check()?;
+        Ok(state)
+    }
+
+    /// Commits `batch`. Returns when it is visible (and durable, if asked), with the delay the caller should sleep off.
+    pub(crate) fn commit(
+        &self,
+        batch: &mut Batch,
+        durability: Durability,
+    ) -> Result<Passed<Duration>> {
+        let mut g = self.enter()?;
+        if let Err(blocked) = self.pass(&g)? {
+            return Ok(Err(blocked));
+        }
+        if batch.has_removes() {
+            self.drop_idle_removes(batch)?;
+        }
+        if batch.is_empty() {
+            let seq = g.last_seq;
+            self.settle(g, seq, durability)?;
+            return Ok(Ok(Duration::ZERO));
+        }
+        let len = frame_bytes(batch.body().len());
+        if let Err(blocked) = self.make_room(&mut g, len as u64, batch.memory())? {
+            return Ok(Err(blocked));
+        }
+        let seq = g.last_seq + 1;
+        self.write_frame(&mut g, batch, seq, len)?;
+        g.last_seq = seq;
+        if durability == Durability::Sync {
+            g.waiting.get_or_insert(seq);
+        }
+        let delay = g.owe(batch.memory(), self.options.memtable_bytes_max);
+        self.ask_for_spare(&mut g);
+        self.settle(g, seq, durability)?;
+        Ok(Ok(delay))
+    }
+
+    /// Whether a key is bound now, published or not.
+    fn drop_idle_removes(&self, batch: &mut Batch) -> Result<()> {
+        let version = self.cell.load();
+        batch.drop_idle_removes(&*version, |store, key| {
+            let Some(state) = version.store(store) else { return Ok(false) };
+            let hash = state.meta.hash(key);
+            for generation in version.generations() {
+                let found = generation.table(store).and_then(|t| t.get(hash, key, u64::MAX));
+                if let Some(entry) = found {
+                    return Ok(!entry.is_tombstone());
+                }
+            }
+            let found = state.tree.get(&state.meta, hash, key)?;
+            Ok(found.is_some_and(|entry| !entry.is_tombstone()))
+        })
+    }
+
+    /// Writes the frame and applies it.
+    fn write_frame(&self, g: &mut Held<'_>, batch: &mut Batch, seq: u64, len: usize) -> Result<()> {
+        let Some(generation) = g.active.clone() else { return Err(Error::Closed) };
+        let Some(wal) = generation.wal() else { return Err(Error::BulkInProgress) };
+        let level = batch.level().map_or(0, stored_level);
+        let body_len = batch.body().len();
+        let header = FrameHeader {
+            seq,
+            wal: wal.number(),
+            generation: self.cell.manifest(),
+            durable_seq: g.durable_seq,
+            level,
+            kind: FrameKind::Commit,
+            ops: batch.ops(),
+            body_len: body_len as u32,
+        };
+        let at = g.position;
+        let frame = batch.padded(len);
+        frame::seal(&mut frame[..FRAME_HEADER_BYTES + body_len], &header, wal.seed(), at);
+        self.write(g, wal, frame)?;
+        let body = &frame[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + body_len];
+        let version = self.cell.load();
+        for op in Ops::new(body, at + FRAME_HEADER_BYTES as u64, &*version) {
+            let op = op.map_err(|fault| self.poison.trip(fault.in_file(wal.path())))?;
+            if let Some(state) = version.store(op.store()) {
+                generation.apply(&state.meta, seq, level, &op, None);
+            }
+        }
+        generation.applied(seq);
+        Ok(())
+    }
+
+    /// Writes at the position, and moves it. A failure poisons: what is on disk now is unknown.
+    fn write(&self, g: &mut Held<'_>, wal: &Arc<Wal>, frame: &[u8]) -> Result<()> {
+        wal.write(g.position, frame).map_err(|error| self.poison.trip(error))?;
+        g.position += frame.len() as u64;
+        if !g.unsynced.last().is_some_and(|last| Arc::ptr_eq(last, wal)) {
+            g.unsynced.push(Arc::clone(wal));
+        }
+        Ok(())
+    }
+
+    /// A frame without operations: a seal or a mark.
+    fn bare_frame(&self, g: &Held<'_>, wal: &Wal, kind: FrameKind, body: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0; FRAME_HEADER_BYTES];
+        frame.extend_from_slice(body);
+        let header = FrameHeader {
+            seq: g.last_seq,
+            wal: wal.number(),
+            generation: self.cell.manifest(),
+            durable_seq: g.durable_seq,
+            level: 0,
+            kind,
+            ops: 0,
+            body_len: body.len() as u32,
+        };
+        frame::seal(&mut frame, &header, wal.seed(), g.position);
+        frame.resize(frame_bytes(body.len()), 0);
+        frame
+    }
+
+    /// Sees to it that the active generation takes a frame of `len` bytes and entries of `memory` bytes.
+    fn make_room(&self, g: &mut Held<'_>, len: u64, memory: usize) -> Result<Passed<()>> {
+        let mut grow = false;
+        if let Some(active) = &g.active
+            && let Some(wal) = active.wal()
+        {
+            let empty = g.position == WAL_HEADER_BYTES as u64;
+            let fits = g.position + len + SEAL_ROOM <= wal.bytes();
+            if fits && (empty || active.bytes() + memory <= self.options.memtable_bytes_max) {
+                return Ok(Ok(()));
+            }
+            grow = !fits;
+            if !empty && g.frozen >= FROZEN_MAX {
+                return Ok(Err(Blocked::Backlog));
+            }
+        } else if g.active.is_some() {
+            return Ok(Err(Blocked::Bulk));
+        }
+        if grow {
+            self.grow(g);
+        }
+        let needed = WAL_HEADER_BYTES as u64 + len + SEAL_ROOM + GROUP_BYTES;
+        let wal = self.next_wal(g, needed.next_multiple_of(GROUP_BYTES))?;
+        self.begin(g, wal)?;
+        Ok(Ok(()))
+    }
+
+    /// The size of the next WAL: enough for about a second at the rate of the last one.
+    fn grow(&self, g: &mut Held<'_>) {
+        let factor = match (self.options.clock, g.wal_began) {
+            (true, Some(began)) => (1.0 / began.elapsed().as_secs_f64().max(1e-3)) as u64,
+            _ => 2,
+        };
+        let wanted = g.wal_bytes.saturating_mul(factor.max(1)).min(self.options.wal_bytes_max);
+        let size = wanted.next_power_of_two().min(self.options.wal_bytes_max);
+        g.wal_bytes = size.max(WAL_BYTES_MIN.min(self.options.wal_bytes_max));
+    }
+
+    /// A WAL with a durable header and a number above the active one: the spare, or one made now.
+    fn next_wal(&self, g: &mut Held<'_>, needed: u64) -> Result<Wal> {
+        while g.spare_asked && g.spare.is_none() {
+            self.changed.wait(g);
+            self.poison.check()?;
+        }
+        match g.spare.take() {
+            Some(spare) if spare.bytes() >= needed => Ok(spare),
+            small => {
+                drop(small);
+                let bytes = needed.max(g.wal_bytes);
+                self.pool.prepare(self.numbers.next(), self.cell.manifest(), bytes)
+            }
+        }
+    }
+
+    /// Ends the active generation, if it has commits, with a seal that names `wal`; begins the next one over it.
+    fn begin(&self, g: &mut Held<'_>, wal: Wal) -> Result<()> {
+        let version = self.cell.load();
+        let mut next = Generation::new(Log::Wal(Arc::new(wal)), g.last_seq);
+        let mut frozen = None;
+        if let Some(active) = g.active.clone() {
+            if let (Some(old), Some(new)) = (active.wal(), next.wal())
+                && g.position > WAL_HEADER_BYTES as u64
+            {
+                let body = frame::seal_body(new.number());
+                let seal = self.bare_frame(g, old, FrameKind::Seal, &body);
+                self.write(g, old, &seal)?;
+                frozen = Some(Arc::clone(&active));
+            }
+            let meta = |store| version.store(store).map(|state| Arc::clone(&state.meta));
+            next = next.sized_like(&active, &meta);
+        }
+        self.switch(g, frozen, Some(Arc::new(next)));
+        g.position = WAL_HEADER_BYTES as u64;
+        g.wal_began = self.options.clock.then(Instant::now);
+        Ok(())
+    }
+
+    fn switch(
+        &self,
+        g: &mut Held<'_>,
+        frozen: Option<Arc<Generation>>,
+        active: Option<Arc<Generation>>,
+    ) {
+        g.frozen += usize::from(frozen.is_some());
+        g.active = active.clone();
+        self.cell.update(|version| {
+            if let Some(frozen) = frozen {
+                version.frozen.insert(0, frozen);
+            }
+            version.active = active;
+        });
+        self.changed.notify_all();
+    }
+
+    /// Freezes the active generation without a successor; the next commit begins one. Nothing to do when it has no
+    /// commits.
+    pub(crate) fn freeze(&self) -> Result<Passed<()>> {
+        let mut g = self.enter()?;
+        if g.frozen >= FROZEN_MAX && g.active.is_some() {
+            return Ok(Err(Blocked::Backlog));
+        }
+        self.freeze_active(&mut g);
+        Ok(Ok(()))
+    }
+
+    fn freeze_active(&self, g: &mut Held<'_>) {
+        let Some(active) = g.active.clone() else { return };
+        // What has no commits is just let go.
+        let used = active.bytes() > 0;
+        self.switch(g, used.then_some(active), None);
+    }
+
+    /// Waits until `seq` is visible, and durable if asked.
+    fn settle(&self, mut g: Held<'_>, seq: u64, durability: Durability) -> Result<()> {
+        if durability == Durability::Sync {
+            while g.durable_seq < seq {
+                self.poison.check()?;
+                if g.syncing {
+                    self.changed.wait(&mut g);
+                } else {
+                    self.sync_group(&mut g)?;
+                }
+            }
+        }
+        self.publish(&g);
+        while self.cell.visible() < seq {
+            self.poison.check()?;
+            self.changed.wait(&mut g);
+        }
+        Ok(())
+    }
+
+    /// Moves `visible_seq` as far as durability allows.
+    #[inline]
+    fn publish(&self, g: &Held<'_>) {
+        let visible = g.in_flight.or(g.waiting).map_or(g.last_seq, |first| first - 1);
+        if visible > self.cell.visible() {
+            self.cell.publish(visible);
+        }
+    }
+
+    /// The leader's part: one sync for all frames so far, without the gate.
+    fn sync_group(&self, g: &mut Held<'_>) -> Result<()> {
+        let upto = g.last_seq;
+        let wals = std::mem::take(&mut g.unsynced);
+        g.syncing = true;
+        g.in_flight = g.waiting.take();
+        g.position = g.position.next_multiple_of(GROUP_BYTES);
+        let sealed = (g.active.clone(), g.position);
+        let synced = MutexGuard::unlocked(g, || {
+            wals.iter().try_for_each(|wal| wal.sync(SyncPoint::WalFrames))
+        });
+        g.syncing = false;
+        let result = synced.map_err(|error| self.poison.trip(error));
+        let result = result.and_then(|()| self.poison.check());
+        if result.is_ok() {
+            g.durable_seq = g.durable_seq.max(upto);
+            g.in_flight = None;
+            self.publish(g);
+        }
+        self.changed.notify_all();
+        result?;
+        self.mark(g, sealed)
+    }
+
+    /// Says in the log how far it is durable, where the next group will overwrite it. Needs no sync: it is there to tell
+    /// damage from a torn tail, and damage comes later.
+    fn mark(&self, g: &mut Held<'_>, sealed: (Option<Arc<Generation>>, u64)) -> Result<()> {
+        let (Some(generation), position) = sealed else { return Ok(()) };
+        let same = g.active.as_ref().is_some_and(|active| Arc::ptr_eq(active, &generation));
+        let Some(wal) = generation.wal() else { return Ok(()) };
+        if !same || g.position != position || position + SEAL_ROOM > wal.bytes() {
+            return Ok(());
+        }
+        let mark = self.bare_frame(g, wal, FrameKind::Mark, &[]);
+        wal.write(position, &mark).map_err(|error| self.poison.trip(error))
+    }
+
+    /// Makes every commit so far durable.
+    pub(crate) fn sync(&self) -> Result<Passed<()>> {
+        let g = self.enter()?;
+        if let Err(blocked) = self.pass(&g)? {
+            return Ok(Err(blocked));
+        }
+        let seq = g.last_seq;
+        self.settle(g, seq, Durability::Sync)?;
+        Ok(Ok(()))
+    }
+}
+
+fn is_bulk(generation: Option<&Arc<Generation>>) -> bool {
+    generation.is_some_and(|generation| generation.wal().is_none())
+}
+
+impl State {
+    /// What a commit of `bytes` owes for the backlog: nothing until the last place in the queue is taken, then more
+    /// and more as the active generation fills, so that the writer glides down to the speed of the flush.
+    fn owe(&mut self, bytes: usize, memtable_bytes_max: usize) -> Duration {
+        const PIECE: Duration = Duration::from_millis(1);
+        if self.frozen < FROZEN_MAX {
+            self.debt = Duration::ZERO;
+            return Duration::ZERO;
+        }
+        let filled = self.active.as_ref().map_or(0, |active| active.bytes()) as f64;
+        let share = 2.0 * filled / memtable_bytes_max as f64;
+        self.debt += Duration::from_nanos((bytes as f64 * self.flush_ns_per_byte * share) as u64);
+        match self.debt >= PIECE {
+            true => std::mem::take(&mut self.debt),
+            false => Duration::ZERO,
+        }
+    }
+}

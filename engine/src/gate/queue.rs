@@ -1,0 +1,186 @@
+//! The gate as the background sees it: generations that wait for their flush, and the spare WAL.
+
+use super::{Gate, Held};
+use crate::batch::Durability;
+use crate::error::{Error, Result};
+use crate::generation::Generation;
+use crate::wal::Wal;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a failed flush waits before it is tried again when no writer asks.
+const RETRY: Duration = Duration::from_secs(1);
+
+impl Gate {
+    /// Waits until every commit of `generation` is visible: a flush must not publish what is not acknowledged.
+    pub(crate) fn wait_published(&self, generation: &Generation) -> Result<()> {
+        let mut g = self.state.lock();
+        while self.cell.visible() < generation.last_seq() {
+            self.poison.check()?;
+            if g.in_flight.or(g.waiting).is_none() {
+                self.publish(&g);
+                continue;
+            }
+            self.changed.wait(&mut g);
+        }
+        self.poison.check()
+    }
+
+    /// A generation is on disk and in a manifest. `took` is how long its flush was.
+    pub(crate) fn flushed(&self, generation: &Arc<Generation>, took: Duration) {
+        let mut g = self.state.lock();
+        g.frozen = g.frozen.saturating_sub(1);
+        g.replayed &= g.frozen > 0;
+        g.flush_error = None;
+        g.durable_seq = g.durable_seq.max(generation.last_seq());
+        if let Some(wal) = generation.wal() {
+            g.unsynced.retain(|unsynced| !Arc::ptr_eq(unsynced, wal));
+        }
+        let bytes = generation.bytes();
+        if self.options.clock && bytes > 0 {
+            let sample = took.as_nanos() as f64 / bytes as f64;
+            let old = if g.flush_ns_per_byte > 0.0 { g.flush_ns_per_byte } else { sample };
+            g.flush_ns_per_byte = old * 0.75 + sample * 0.25;
+        }
+        self.changed.notify_all();
+    }
+
+    /// A flush failed; whoever waits for it is told.
+    pub(crate) fn flush_failed(&self, error: Error) {
+        self.state.lock().flush_error = Some(error);
+        self.changed.notify_all();
+    }
+
+    /// Waits until the backlog is shorter, or a flush failed: then that is the answer, and the next caller has it tried
+    /// again.
+    pub(crate) fn wait_for_flush(&self, frozen_max: usize) -> Result<()> {
+        let mut g = self.enter()?;
+        // An old failure is no answer: have it tried again first.
+        g.flush_error = None;
+        self.changed.notify_all();
+        while g.frozen > frozen_max {
+            if let Some(error) = g.flush_error.clone() {
+                return Err(error);
+            }
+            self.poison.check()?;
+            if g.closed {
+                return Err(Error::Closed);
+            }
+            self.changed.wait(&mut g);
+        }
+        Ok(())
+    }
+
+    /// Parks the flush thread until there is work; false when it shall end.
+    pub(crate) fn wait_for_frozen(&self) -> bool {
+        let mut g = self.state.lock();
+        loop {
+            if g.closed || self.poison.check().is_err() {
+                return false;
+            }
+            if g.frozen > 0 && g.flush_error.is_none() {
+                return true;
+            }
+            if g.frozen > 0 {
+                if self.changed.wait_for(&mut g, RETRY).timed_out() {
+                    return true;
+                }
+            } else {
+                self.changed.wait(&mut g);
+            }
+        }
+    }
+
+    /// Asks for a spare once the active WAL is half full.
+    pub(super) fn ask_for_spare(&self, g: &mut Held<'_>) {
+        if !self.options.clock || g.spare_asked || g.spare.is_some() {
+            return;
+        }
+        let half = g.active.as_ref().and_then(|a| a.wal()).map_or(u64::MAX, |wal| wal.bytes() / 2);
+        if g.position >= half {
+            self.grow(g);
+            g.spare_asked = true;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Parks the WAL thread until a spare is wanted: its size, or `None` when the thread shall end.
+    pub(crate) fn wait_for_spare_wanted(&self) -> Option<u64> {
+        let mut g = self.state.lock();
+        loop {
+            if g.closed || self.poison.check().is_err() {
+                return None;
+            }
+            if g.spare_asked {
+                return Some(g.wal_bytes);
+            }
+            self.changed.wait(&mut g);
+        }
+    }
+
+    /// Makes a spare of `bytes`, and hands it over.
+    pub(crate) fn make_spare(&self, bytes: u64) {
+        let made = self.pool.prepare(self.numbers.next(), self.cell.manifest(), bytes);
+        if let Err(error) = &made {
+            // The writer makes one itself when it needs it, and then it has the error.
+            tracing::warn!(%error, "cannot make a spare WAL");
+        }
+        let mut g = self.state.lock();
+        g.spare_asked = false;
+        if let Ok(spare) = made
+            && !g.closed
+            && g.spare.is_none()
+        {
+            g.spare = Some(spare);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Generations that wait, active bytes, whether the backlog is full: for statistics.
+    pub(crate) fn backlog(&self) -> (usize, usize) {
+        let g = self.state.lock();
+        (g.frozen, g.active.as_ref().map_or(0, |active| active.bytes()))
+    }
+
+    /// The newest commit, and the newest durable one.
+    pub(crate) fn sequences(&self) -> (u64, u64) {
+        let g = self.state.lock();
+        (g.last_seq, g.durable_seq)
+    }
+
+    /// Wakes everybody who waits, to look at the poison again.
+    pub(crate) fn wake(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Ends writing for good; wakes everybody. False if it was ended before.
+    pub(crate) fn close(&self) -> bool {
+        let mut g = self.state.lock();
+        let first = !std::mem::replace(&mut g.closed, true);
+        self.changed.notify_all();
+        first
+    }
+
+    /// After [`Gate::close`]: freezes what is left, whatever the backlog. Says whether the log was used at all.
+    pub(crate) fn freeze_last(&self) -> Result<bool> {
+        let mut g = self.state.lock();
+        let used = g.active.is_some() || g.frozen > 0 || g.spare.is_some();
+        self.freeze_active(&mut g);
+        Ok(used)
+    }
+
+    /// After [`Gate::close`]: makes every commit in the log durable.
+    pub(crate) fn sync_last(&self) -> Result<()> {
+        let g = self.state.lock();
+        let seq = g.last_seq;
+        self.settle(g, seq, Durability::Sync)
+    }
+
+    /// Lets go of the files the gate holds.
+    pub(crate) fn release(&self) -> Option<Wal> {
+        let mut g = self.state.lock();
+        g.active = None;
+        g.unsynced.clear();
+        g.spare.take()
+    }
+}

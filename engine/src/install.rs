@@ -1,0 +1,252 @@
+//! The installer: the one place that writes manifests and, after a flush, moves the Version on.
+//!
+//! Order, always: the files are durable and in the directory (whoever made them saw to it), the manifest is durable, the
+//! Version is swapped, and what the manifest frees is let go only when *both* kept manifests do without it. So one rotten
+//! manifest is harmless: the one before finds every file and WAL it names.
+
+use crate::error::Result;
+use crate::flush::Flushed;
+use crate::format::manifest::{self as format, Manifest, SingletonEntry};
+use crate::generation::Generation;
+use crate::manifest::{self, WriteFailure};
+use crate::numbers::Numbers;
+use crate::poison::Poison;
+use crate::sync::{Mutex, MutexGuard};
+use crate::tree::{StoreMeta, Tree};
+use crate::version::{StoreState, VersionCell};
+use crate::vfs::Vfs;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// How often a manifest is written before it is reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Copies {
+    One,
+    /// It is itself a commit point, or frees space: N and N + 1 say the same.
+    Two,
+}
+
+/// A change of what there is.
+#[derive(Debug)]
+pub(crate) enum Edit {
+    /// A generation is on disk.
+    Flushed(Flushed),
+    /// A store was made.
+    Store(Arc<StoreMeta>),
+    /// Every WAL with a number below `wal_from` is done with; if `clean`, no WAL is relied on at all.
+    Logs { wal_from: u64, clean: bool },
+}
+
+#[derive(Debug)]
+struct State {
+    manifest: Manifest,
+    /// Generations that the newest manifest freed and the one before still relies on.
+    freed: Vec<Arc<Generation>>,
+    /// The generations of the kept manifests, newest last.
+    kept: Vec<u64>,
+    /// The second copy of a commit point could not be written yet.
+    owes_copy: bool,
+}
+
+/// Applies edits one after another.
+#[derive(Debug)]
+pub(crate) struct Installer {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+    poison: Arc<Poison>,
+    numbers: Arc<Numbers>,
+    cell: Arc<VersionCell>,
+    state: Mutex<State>,
+}
+
+impl Installer {
+    /// An installer on top of `manifest`; `kept` are the generations of the manifests in the directory, newest last, and
+    /// the next one gets a generation above `seen`.
+    pub(crate) fn new(
+        (vfs, dir): (Arc<dyn Vfs>, PathBuf),
+        (poison, numbers, cell): (Arc<Poison>, Arc<Numbers>, Arc<VersionCell>),
+        mut manifest: Manifest,
+        (kept, seen): (Vec<u64>, u64),
+        freed: Vec<Arc<Generation>>,
+    ) -> Installer {
+        manifest.generation = seen.max(manifest.generation);
+        let state = State { manifest, freed, kept, owes_copy: false };
+        Installer { vfs, dir, poison, numbers, cell, state: Mutex::new(state) }
+    }
+
+    /// Makes `edit` durable and then visible. Until this returns `Ok` nothing of it counts, and the files it names
+    /// are the caller's to remove.
+    pub(crate) fn install(&self, edit: Edit, copies: Copies) -> Result<()> {
+        self.poison.check()?;
+        let mut state = self.state.lock();
+        let mut next = state.manifest.clone();
+        edit.describe(&mut next);
+        if let Edit::Flushed(flushed) = &edit {
+            next.clean = !self.relies_on_log(flushed);
+        }
+        self.write(&mut state, next)?;
+        if let Edit::Flushed(flushed) = &edit {
+            state.freed.push(Arc::clone(&flushed.generation));
+        }
+        edit.publish(&self.cell);
+        state.owes_copy |= copies == Copies::Two;
+        self.settle_locked(&mut state)
+    }
+
+    /// Writes the second copy of a commit point, if one is owed.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.settle_locked(&mut self.state.lock())
+    }
+
+    fn settle_locked(&self, state: &mut MutexGuard<'_, State>) -> Result<()> {
+        if state.owes_copy {
+            let same = state.manifest.clone();
+            self.write(state, same)?;
+            state.owes_copy = false;
+        }
+        Ok(())
+    }
+
+    /// Writes `next` as the newest manifest and lets go of what only the one before the last needed.
+    fn write(&self, state: &mut State, mut next: Manifest) -> Result<()> {
+        next.generation += 1;
+        next.next_id = self.numbers.peek();
+        match manifest::write(&*self.vfs, &self.dir, &next) {
+            Ok(()) => {}
+            Err(WriteFailure::Retry(error)) => {
+                // The number is spent: what may be left of that file must never pass for a later manifest.
+                state.manifest.generation = next.generation;
+                return Err(error);
+            }
+            Err(WriteFailure::Poison(error)) => return Err(self.poison.trip(error)),
+        }
+        self.cell.installed(next.generation);
+        state.kept.push(next.generation);
+        state.manifest = next;
+        let old = state.kept.len().saturating_sub(2);
+        for generation in state.kept.drain(..old) {
+            manifest::remove(&*self.vfs, &self.dir, generation);
+        }
+        state.freed.clear();
+        Ok(())
+    }
+
+    /// Is there a WAL with commits besides that of `flushed`? A `no` that comes too early does no harm: it only means
+    /// that the absence of a WAL would not be noticed.
+    fn relies_on_log(&self, flushed: &Flushed) -> bool {
+        let version = self.cell.load();
+        let mut others = version.generations().filter(|g| !Arc::ptr_eq(g, &flushed.generation));
+        others.any(|generation| generation.wal().is_some())
+    }
+
+    /// The newest manifest, as data.
+    pub(crate) fn manifest(&self) -> Manifest {
+        self.state.lock().manifest.clone()
+    }
+
+    /// Does the manifest before the newest still rely on a WAL?
+    pub(crate) fn holds_freed(&self) -> bool {
+        !self.state.lock().freed.is_empty()
+    }
+}
+
+impl Edit {
+    /// Says it in the manifest.
+    fn describe(&self, manifest: &mut Manifest) {
+        match self {
+            Edit::Store(meta) => manifest.stores.push(format::Store {
+                id: meta.id,
+                name: meta.name.clone(),
+                shape: meta.shape,
+                internal: meta.internal,
+                salt: meta.salt,
+                runs: Vec::new(),
+            }),
+            Edit::Logs { wal_from, clean } => {
+                (manifest.wal_from, manifest.clean) = (*wal_from, *clean);
+            }
+            Edit::Flushed(flushed) => describe_flushed(flushed, manifest),
+        }
+    }
+
+    /// Says it to the readers.
+    fn publish(self, cell: &VersionCell) {
+        match self {
+            Edit::Logs { .. } => {}
+            Edit::Store(meta) => {
+                cell.update(|v| v.stores.push(StoreState { meta, tree: Tree::default() }));
+            }
+            Edit::Flushed(flushed) => cell.update(|version| {
+                for (store, _, segment) in &flushed.runs {
+                    if let Some(state) = version.stores.get_mut(usize::from(*store)) {
+                        state.tree = state.tree.with_newest(Arc::clone(segment));
+                    }
+                }
+                if let Some((_, info)) = &flushed.values {
+                    Arc::make_mut(&mut version.values).insert(info.id, *info);
+                }
+                for (store, now) in flushed.singletons {
+                    let singletons = Arc::make_mut(&mut version.singletons);
+                    match now {
+                        Some((_, value)) => singletons.insert(store, value),
+                        None => singletons.remove(&store),
+                    };
+                }
+                version.frozen.retain(|frozen| !Arc::ptr_eq(frozen, &flushed.generation));
+            }),
+        }
+    }
+}
+
+fn describe_flushed(flushed: &Flushed, manifest: &mut Manifest) {
+    for (id, run, _) in &flushed.runs {
+        if let Some(store) = manifest.stores.iter_mut().find(|store| store.id == *id) {
+            store.runs.insert(0, run.clone());
+        }
+    }
+    manifest.values.extend(flushed.values.iter().map(|(file, _)| file.clone()));
+    for (store, now) in &flushed.singletons {
+        manifest.singletons.retain(|singleton| singleton.store != *store);
+        if let Some((level, value)) = now {
+            let (store, level, value) = (*store, *level, value.to_vec());
+            manifest.singletons.push(SingletonEntry { store, level, value });
+        }
+    }
+    manifest.last_seq = flushed.last_seq;
+    // Numbers rise with generations, so the next WAL in use, whichever it will be, has a higher one.
+    if let Some(wal) = flushed.generation.wal() {
+        manifest.wal_from = manifest.wal_from.max(wal.number() + 1);
+    }
+}
+
+/// A manifest of a database with nothing in it.
+pub(crate) fn empty_manifest(uuid: [u8; 16], generation: u64) -> Manifest {
+    Manifest {
+        generation,
+        uuid,
+        clean: true,
+        next_id: 1,
+        wal_from: 1,
+        last_seq: 0,
+        stores: Vec::new(),
+        values: Vec::new(),
+        singletons: Vec::new(),
+        last_collection: None,
+    }
+}
+
+/// Creates the first two manifests of a new database.
+pub(crate) fn create(
+    vfs: &dyn Vfs,
+    dir: &std::path::Path,
+    uuid: [u8; 16],
+    from: u64,
+) -> Result<Manifest> {
+    let fail = |failure| match failure {
+        WriteFailure::Retry(error) | WriteFailure::Poison(error) => error,
+    };
+    manifest::write(vfs, dir, &empty_manifest(uuid, from)).map_err(fail)?;
+    let second = empty_manifest(uuid, from + 1);
+    manifest::write(vfs, dir, &second).map_err(fail)?;
+    Ok(second)
+}

@@ -1,0 +1,109 @@
+//! Manifest files: writing one so that it counts or does not, reading one.
+//!
+//! | step of [`write()`] | when it fails |
+//! |---|---|
+//! | create the file, write it | removed again, the directory synced: [`WriteFailure::Retry`] |
+//! | sync the file | [`WriteFailure::Poison`] |
+//! | sync the directory | [`WriteFailure::Poison`] |
+//!
+//! A removal or a sync of the directory that fails on the way back is a poison too: what is left
+//! may be read as the newest manifest after a power cut, and the files it names must not be taken
+//! away under it. Nothing is renamed: the name is final from the start, and a file that was not
+//! finished does not verify.
+
+use crate::error::{Corruption, Error, Result, What};
+use crate::format::manifest::Manifest;
+use crate::format::names::{FileKind, file_name};
+use crate::limits::MANIFEST_BYTES_MAX;
+use crate::vfs::{SyncPoint, Vfs};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a manifest was not written, and what that means.
+#[derive(Debug, Clone)]
+pub enum WriteFailure {
+    /// Nothing counts: no manifest of this generation stands in the directory that was not there
+    /// before. The state before stands; try again with a later generation.
+    Retry(Error),
+    /// Whether it counts cannot be known before the next open: remove nothing, write nothing more.
+    Poison(Error),
+}
+
+/// The path of the manifest of `generation`.
+pub fn path(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(file_name(FileKind::Manifest, generation))
+}
+
+/// Reads the manifest of `generation`.
+pub fn read(vfs: &dyn Vfs, dir: &Path, generation: u64) -> Result<Manifest> {
+    let path = path(dir, generation);
+    let file = vfs.open(&path).map_err(|e| Error::io("open", &path, e))?;
+    let found = file.len().map_err(|e| Error::io("read the length of", &path, e))?;
+    let len = match usize::try_from(found) {
+        Ok(len) if found <= MANIFEST_BYTES_MAX => len,
+        _ => return Err(too_long(path, found)),
+    };
+    let mut bytes = vec![0; len];
+    file.read_at(0, &mut bytes).map_err(|e| Error::io("read", &path, e))?;
+    Manifest::decode(&bytes, generation).map_err(|fault| fault.in_file(&path))
+}
+
+fn too_long(path: PathBuf, found: u64) -> Error {
+    let what = What::Length { found, limit: MANIFEST_BYTES_MAX };
+    Error::Corrupt(Box::new(Corruption { path, offset: 0, what, store: None, key: None }))
+}
+
+/// Writes `manifest` under its generation. When this returns `Ok` it is durable, and it counts.
+pub fn write(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<(), WriteFailure> {
+    let path = path(dir, manifest.generation);
+    let bytes = manifest.encode();
+    debug_assert_eq!(Manifest::decode(&bytes, manifest.generation).as_ref(), Ok(manifest));
+    let len = bytes.len() as u64;
+    if len > MANIFEST_BYTES_MAX {
+        let what = "manifest bytes";
+        return Err(WriteFailure::Retry(Error::Limit { what, len, max: MANIFEST_BYTES_MAX }));
+    }
+    let file = match vfs.create(&path) {
+        Ok(file) => file,
+        // What stands there was not made here, so it is not ours to remove.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(WriteFailure::Retry(Error::io("create", &path, e)));
+        }
+        Err(e) => return Err(take_back(vfs, dir, &path, Error::io("create", &path, e))),
+    };
+    if let Err(e) = file.write_at(0, &bytes) {
+        drop(file);
+        return Err(take_back(vfs, dir, &path, Error::io("write", &path, e)));
+    }
+    let poison = |op, path, e| WriteFailure::Poison(Error::io(op, path, e));
+    file.sync(SyncPoint::Manifest).map_err(|e| poison("sync", &path, e))?;
+    vfs.sync_dir(dir, SyncPoint::ManifestDir).map_err(|e| poison("sync", dir, e))
+}
+
+/// Removes what a failed create or write may have left.
+fn take_back(vfs: &dyn Vfs, dir: &Path, path: &Path, cause: Error) -> WriteFailure {
+    match vfs.remove(path) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => return WriteFailure::Poison(Error::io("remove", path, e)),
+    }
+    match vfs.sync_dir(dir, SyncPoint::ManifestDir) {
+        Ok(()) => WriteFailure::Retry(cause),
+        Err(e) => WriteFailure::Poison(Error::io("sync", dir, e)),
+    }
+}
+
+/// Removes the manifest of `generation`, which nothing needs any more. One that stays is harmless:
+/// it is older than what counts, and the next open removes it.
+pub fn remove(vfs: &dyn Vfs, dir: &Path, generation: u64) {
+    let path = path(dir, generation);
+    match vfs.remove(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "an old manifest could not be removed");
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,447 @@
+//! One store of one generation in memory: one writer, many readers, no lock, no `unsafe`.
+//!
+//! An append-only arena of words holds the entries; an open-addressed table of words points at the newest entry of each
+//! key; each entry points at the one before it of the same key. The writer fills the words of an entry, then stores
+//! its slot with `Release`; a reader loads the slot with `Acquire` and follows the chain until it meets an entry that its
+//! sequence may see. Nothing is ever moved or freed before the whole table is dropped, so a reader needs no protection.
+//!
+//! ```text
+//! slot   63..32 low half of the hash | 31..0 address + 1          0 = free
+//! entry  w0  sequence << 8 | kind (0 binding, 1 tombstone)
+//!        w1  level << 32 | address + 1 of the entry before, 0 = none
+//!        w2  length << 32 | offset of the value                   (indexed files; singletons: length only)
+//!        w3  checksum of the value                                (indexed files only)
+//!        ..  key, then value or header, each padded to words
+//! ```
+//!
+//! Invariants: addresses rise with sequences; an entry never straddles two chunks of the arena; a slot never goes back
+//! to free. Both key orders are hashed here. Order is made when somebody asks ([`Memtable::sorted`]): the entries added
+//! since the last call are sorted and merged into the order made then, which costs `O(new log new + all)` and is
+//! then shared by every reader; the writer pays nothing for it.
+
+use crate::format::manifest::{KeyOrder, Shape, StoreKind};
+use crate::format::prefix::{Mixer, prefix};
+use crate::limits::KEY_BYTES_MAX;
+use crate::sync::{ArcSwapOption, AtomicU64, AtomicUsize, OnceLock, Ordering};
+use std::cmp::Ordering as Order;
+use std::sync::Arc;
+use zerocopy::FromZeros;
+
+const TOMBSTONE: u64 = 1;
+/// Words of the first chunk, as a power of two; each further chunk is twice as large.
+const CHUNK_SHIFT: u32 = 9;
+const CHUNKS: usize = (u32::BITS - CHUNK_SHIFT) as usize;
+/// Slots of the first table, as a power of two; each further table is twice as large.
+const SLOTS_SHIFT: u32 = 6;
+const TABLES: usize = (u32::BITS - SLOTS_SHIFT) as usize;
+
+/// What an entry binds its key to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum MemBody<'a> {
+    /// Nothing: the key was removed.
+    Tombstone,
+    /// The value of a table or of a singleton.
+    Fixed(&'a [u8]),
+    /// The header of an indexed file, and where its value is in the file of the generation.
+    Value(MemPointer, &'a [u8]),
+}
+
+/// Where a value is in the WAL (or, in a bulk load, the value file) of the generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MemPointer {
+    pub(crate) offset: u32,
+    pub(crate) len: u32,
+    pub(crate) sum: u32,
+}
+
+/// The entries of one store in one generation.
+#[derive(Debug)]
+pub(crate) struct Memtable {
+    shape: Shape,
+    key_words: usize,
+    body_words: usize,
+    chunks: [OnceLock<Box<[AtomicU64]>>; CHUNKS],
+    tables: [OnceLock<Box<[AtomicU64]>>; TABLES],
+    /// The table in use.
+    table: AtomicUsize,
+    /// Where the next entry goes.
+    end: AtomicUsize,
+    /// Keys, not entries.
+    keys: AtomicUsize,
+    sorted: ArcSwapOption<Sorted>,
+}
+
+/// The entries of a memtable up to some moment in (prefix, key, newest first) order.
+#[derive(Debug)]
+pub(crate) struct Sorted {
+    end: usize,
+    entries: Vec<(u64, u32)>,
+}
+
+impl Sorted {
+    /// The prefix and address of each entry.
+    pub(crate) fn entries(&self) -> &[(u64, u32)] {
+        &self.entries
+    }
+}
+
+fn zeroed(words: usize) -> Box<[AtomicU64]> {
+    // Zeroed pages come from the system untouched, so a large chunk costs memory only where it is used.
+    match AtomicU64::new_vec_zeroed(words) {
+        Ok(words) => words.into_boxed_slice(),
+        Err(_) => (0..words).map(|_| AtomicU64::new(0)).collect(),
+    }
+}
+
+/// The chunk of an address and the offset in it: chunk `c` holds `2^(c + CHUNK_SHIFT)` words.
+#[inline]
+fn split(address: usize) -> (usize, usize) {
+    let shifted = address + (1 << CHUNK_SHIFT);
+    let chunk = (usize::BITS - 1 - shifted.leading_zeros() - CHUNK_SHIFT) as usize;
+    (chunk, shifted - (1 << (chunk as u32 + CHUNK_SHIFT)))
+}
+
+#[inline]
+fn word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    match bytes.first_chunk::<8>() {
+        Some(whole) => word = *whole,
+        None => word[..bytes.len()].copy_from_slice(bytes),
+    }
+    u64::from_le_bytes(word)
+}
+
+fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
+    for (to, from) in words.iter().zip(bytes.chunks(8)) {
+        to.store(word(from), Ordering::Relaxed);
+    }
+}
+
+fn load_bytes(words: &[AtomicU64], out: &mut [u8]) {
+    for (from, to) in words.iter().zip(out.chunks_mut(8)) {
+        let bytes = from.load(Ordering::Relaxed).to_le_bytes();
+        to.copy_from_slice(&bytes[..to.len()]);
+    }
+}
+
+impl Memtable {
+    /// An empty table that takes `keys_hint` keys before it has to grow.
+    pub(crate) fn new(shape: Shape, keys_hint: usize) -> Memtable {
+        let table = (keys_hint * 2).next_power_of_two().ilog2().saturating_sub(SLOTS_SHIFT);
+        let table = (table as usize).min(TABLES - 1);
+        Memtable {
+            shape,
+            key_words: usize::from(shape.key_bytes).div_ceil(8),
+            body_words: usize::from(shape.fixed_bytes).div_ceil(8),
+            chunks: [const { OnceLock::new() }; CHUNKS],
+            tables: [const { OnceLock::new() }; TABLES],
+            table: AtomicUsize::new(table),
+            end: AtomicUsize::new(0),
+            keys: AtomicUsize::new(0),
+            sorted: ArcSwapOption::const_empty(),
+        }
+    }
+
+    /// Keys bound or removed in this table.
+    pub(crate) fn keys(&self) -> usize {
+        self.keys.load(Ordering::Relaxed)
+    }
+
+    /// Words before the key.
+    fn head_words(&self) -> usize {
+        match self.shape.kind {
+            StoreKind::Indexable | StoreKind::Removable => 2,
+            StoreKind::Singleton => 3,
+            StoreKind::IndexedFile | StoreKind::SimpleIndexedFile => 4,
+        }
+    }
+
+    fn entry_words(&self, singleton_bytes: usize) -> usize {
+        self.head_words() + self.key_words + self.body_words + singleton_bytes.div_ceil(8)
+    }
+
+    fn slots(&self, table: usize) -> &[AtomicU64] {
+        self.tables[table].get_or_init(|| zeroed(1 << (table as u32 + SLOTS_SHIFT)))
+    }
+
+    /// The entry at `address`; its words reach to the end of the chunk.
+    #[inline]
+    fn words(&self, address: usize) -> &[AtomicU64] {
+        let (chunk, at) = split(address);
+        let chunk = self.chunks[chunk].get_or_init(|| zeroed(1 << (chunk as u32 + CHUNK_SHIFT)));
+        &chunk[at..]
+    }
+
+    #[inline]
+    fn key_is(&self, words: &[AtomicU64], key: &[u8]) -> bool {
+        let stored = &words[self.head_words()..][..self.key_words];
+        stored.iter().zip(key.chunks(8)).all(|(a, b)| a.load(Ordering::Relaxed) == word(b))
+    }
+
+    /// The slot of `key` (its place in `slots`, its content), or the free slot where it would go (content 0).
+    #[inline]
+    fn find(&self, slots: &[AtomicU64], hash: u64, key: &[u8]) -> (usize, u64) {
+        let mask = slots.len() - 1;
+        let mut at = (hash >> (u64::BITS - slots.len().ilog2())) as usize;
+        loop {
+            let slot = slots[at].load(Ordering::Acquire);
+            if slot == 0 {
+                return (at, 0);
+            }
+            if slot >> 32 == hash & 0xffff_ffff {
+                let address = (slot & 0xffff_ffff) as usize - 1;
+                if self.key_is(self.words(address), key) {
+                    return (at, slot);
+                }
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Adds an entry and returns the bytes of memory it took. There must be one writer at a time, sequences must
+    /// rise, and the lengths must be those of the shape.
+    pub(crate) fn insert(
+        &self,
+        hash: u64,
+        key: &[u8],
+        seq: u64,
+        level: u32,
+        body: MemBody<'_>,
+        mixer: &Mixer,
+    ) -> usize {
+        let mut slots = self.slots(self.table.load(Ordering::Relaxed));
+        let keys = self.keys.load(Ordering::Relaxed);
+        if keys * 2 >= slots.len() {
+            slots = self.grow(mixer);
+        }
+        let (at, slot) = self.find(slots, hash, key);
+        let singleton_bytes = match body {
+            MemBody::Fixed(value) if self.shape.kind == StoreKind::Singleton => value.len(),
+            _ => 0,
+        };
+        let (address, len) = self.allocate(self.entry_words(singleton_bytes));
+        self.fill(self.words(address), slot & 0xffff_ffff, key, seq, level, body);
+        if slot == 0 {
+            self.keys.store(keys + 1, Ordering::Relaxed);
+        }
+        slots[at].store((hash << 32) | (address as u64 + 1), Ordering::Release);
+        self.end.store(address + len, Ordering::Release);
+        len * 8 + if slot == 0 { 2 * 8 } else { 0 }
+    }
+
+    /// Room for `len` words in one chunk: an entry that does not fit the rest of a chunk starts the next one.
+    fn allocate(&self, len: usize) -> (usize, usize) {
+        let mut address = self.end.load(Ordering::Relaxed);
+        loop {
+            let (chunk, at) = split(address);
+            let size = 1usize << (chunk as u32 + CHUNK_SHIFT);
+            if at + len <= size {
+                return (address, len);
+            }
+            address += size - at;
+        }
+    }
+
+    fn fill(
+        &self,
+        w: &[AtomicU64],
+        before: u64,
+        key: &[u8],
+        seq: u64,
+        level: u32,
+        body: MemBody<'_>,
+    ) {
+        let kind = if matches!(body, MemBody::Tombstone) { TOMBSTONE } else { 0 };
+        w[0].store((seq << 8) | kind, Ordering::Relaxed);
+        w[1].store((u64::from(level) << 32) | before, Ordering::Relaxed);
+        let head = self.head_words();
+        store_bytes(&w[head..], key);
+        let after = &w[head + self.key_words..];
+        match body {
+            MemBody::Tombstone => {}
+            MemBody::Fixed(value) => {
+                if self.shape.kind == StoreKind::Singleton {
+                    w[2].store((value.len() as u64) << 32, Ordering::Relaxed);
+                }
+                store_bytes(after, value);
+            }
+            MemBody::Value(pointer, header) => {
+                let place = (u64::from(pointer.len) << 32) | u64::from(pointer.offset);
+                w[2].store(place, Ordering::Relaxed);
+                w[3].store(u64::from(pointer.sum), Ordering::Relaxed);
+                store_bytes(after, header);
+            }
+        }
+    }
+
+    /// Moves to a table of twice the slots. Readers in the old one go on there: its slots stay as they are, and what
+    /// comes later is not visible to them yet.
+    #[cold]
+    fn grow(&self, mixer: &Mixer) -> &[AtomicU64] {
+        let table = self.table.load(Ordering::Relaxed);
+        let (old, new) = (self.slots(table), self.slots(table + 1));
+        let mask = new.len() - 1;
+        let mut key = [0; KEY_BYTES_MAX];
+        let key = &mut key[..usize::from(self.shape.key_bytes)];
+        for slot in old.iter().map(|slot| slot.load(Ordering::Relaxed)).filter(|&slot| slot != 0) {
+            load_bytes(&self.words((slot & 0xffff_ffff) as usize - 1)[self.head_words()..], key);
+            let mut at = (mixer.hash(key) >> (u64::BITS - new.len().ilog2())) as usize;
+            while new[at].load(Ordering::Relaxed) != 0 {
+                at = (at + 1) & mask;
+            }
+            new[at].store(slot, Ordering::Relaxed);
+        }
+        self.table.store(table + 1, Ordering::Release);
+        new
+    }
+
+    /// The newest entry of `key` that a reader at `seq` may see.
+    #[inline]
+    pub(crate) fn get(&self, hash: u64, key: &[u8], seq: u64) -> Option<MemEntry<'_>> {
+        let slots = self.tables[self.table.load(Ordering::Acquire)].get()?;
+        let (_, slot) = self.find(slots, hash, key);
+        let mut next = slot & 0xffff_ffff;
+        while next != 0 {
+            let entry = self.entry((next - 1) as u32);
+            if entry.seq() <= seq {
+                return Some(entry);
+            }
+            next = entry.words[1].load(Ordering::Relaxed) & 0xffff_ffff;
+        }
+        None
+    }
+
+    /// The entry at an address that [`Memtable::sorted`] gave.
+    #[inline]
+    pub(crate) fn entry(&self, address: u32) -> MemEntry<'_> {
+        MemEntry { table: self, words: self.words(address as usize) }
+    }
+
+    /// All entries there are now, in order.
+    pub(crate) fn sorted(&self, mixer: &Mixer) -> Arc<Sorted> {
+        let end = self.end.load(Ordering::Acquire);
+        let old = self.sorted.load_full();
+        if let Some(old) = &old
+            && old.end == end
+        {
+            return Arc::clone(old);
+        }
+        let from = old.as_ref().map_or(0, |old| old.end);
+        let mut new = self.addresses(from, end, mixer);
+        new.sort_unstable_by(|&a, &b| self.compare(a, b));
+        let entries = match old {
+            None => new,
+            Some(old) => merge(&old.entries, &new, |a, b| self.compare(a, b)),
+        };
+        let sorted = Arc::new(Sorted { end, entries });
+        self.sorted.store(Some(Arc::clone(&sorted)));
+        sorted
+    }
+
+    /// Prefix and address of every entry in `from..end`.
+    fn addresses(&self, from: usize, end: usize, mixer: &Mixer) -> Vec<(u64, u32)> {
+        let len = self.entry_words(0);
+        let mut out = Vec::with_capacity((end - from) / len);
+        let mut key = [0; KEY_BYTES_MAX];
+        let key = &mut key[..usize::from(self.shape.key_bytes)];
+        let mut address = from;
+        while address < end {
+            let (chunk, at) = split(address);
+            let size = 1usize << (chunk as u32 + CHUNK_SHIFT);
+            if at + len > size {
+                address += size - at;
+                continue;
+            }
+            load_bytes(&self.words(address)[self.head_words()..], key);
+            out.push((prefix(self.shape.order, mixer, key), address as u32));
+            address += len;
+        }
+        out
+    }
+
+    /// Prefix, then key, then newest first.
+    fn compare(&self, a: (u64, u32), b: (u64, u32)) -> Order {
+        a.0.cmp(&b.0).then_with(|| self.key_order(a.1, b.1)).then(b.1.cmp(&a.1))
+    }
+
+    fn key_order(&self, a: u32, b: u32) -> Order {
+        if self.shape.order == KeyOrder::Sorted && self.shape.key_bytes <= 8 {
+            return Order::Equal; // the prefix is the whole key
+        }
+        let keys = |address: u32| {
+            let words = &self.words(address as usize)[self.head_words()..][..self.key_words];
+            words.iter().map(|word| word.load(Ordering::Relaxed).swap_bytes())
+        };
+        keys(a).cmp(keys(b))
+    }
+}
+
+fn merge<T: Copy>(a: &[T], b: &[T], mut compare: impl FnMut(T, T) -> Order) -> Vec<T> {
+    let mut out = Vec::with_capacity(a.len() + b.len());
+    let (mut a, mut b) = (a, b);
+    while let (Some((&x, rest_a)), Some((&y, rest_b))) = (a.split_first(), b.split_first()) {
+        if compare(x, y) == Order::Less {
+            out.push(x);
+            a = rest_a;
+        } else {
+            out.push(y);
+            b = rest_b;
+        }
+    }
+    out.extend_from_slice(a);
+    out.extend_from_slice(b);
+    out
+}
+
+/// One entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MemEntry<'a> {
+    table: &'a Memtable,
+    words: &'a [AtomicU64],
+}
+
+impl MemEntry<'_> {
+    /// The commit that wrote it.
+    #[inline]
+    pub(crate) fn seq(&self) -> u64 {
+        self.words[0].load(Ordering::Relaxed) >> 8
+    }
+
+    /// Was the key removed?
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.words[0].load(Ordering::Relaxed) & 0xff == TOMBSTONE
+    }
+
+    /// The level it carries, in its stored form.
+    pub(crate) fn level(&self) -> u32 {
+        (self.words[1].load(Ordering::Relaxed) >> 32) as u32
+    }
+
+    /// Where the value is (indexed files).
+    pub(crate) fn pointer(&self) -> MemPointer {
+        let place = self.words[2].load(Ordering::Relaxed);
+        let sum = self.words[3].load(Ordering::Relaxed) as u32;
+        MemPointer { offset: place as u32, len: (place >> 32) as u32, sum }
+    }
+
+    /// The length of the value or header.
+    pub(crate) fn fixed_len(&self) -> usize {
+        match self.table.shape.kind {
+            StoreKind::Singleton => (self.words[2].load(Ordering::Relaxed) >> 32) as usize,
+            _ => usize::from(self.table.shape.fixed_bytes),
+        }
+    }
+
+    /// Copies the value or header, which has [`MemEntry::fixed_len`] bytes.
+    pub(crate) fn fixed(&self, out: &mut [u8]) {
+        load_bytes(&self.words[self.table.head_words() + self.table.key_words..], out);
+    }
+
+    /// Copies the key.
+    pub(crate) fn key(&self, out: &mut [u8]) {
+        load_bytes(&self.words[self.table.head_words()..][..self.table.key_words], out);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! Opening: from a directory to a Version, a counter and the generations that were not flushed.
+//!
+//! 1. *List.* Every name counts for the numbers, also names of files that turn out to be orphans.
+//! 2. *Manifest.* The newest. One that does not verify is passed over only if the one before finds every file it names
+//!    and no WAL names a later generation; a single one that does not verify, with nothing beside it, was never finished.
+//! 3. *Files.* Every file the manifest names is there with its length, every segment with its trailer.
+//! 4. *Sync* the manifest, the WALs that are relied on, the directory: what can be read may not be on disk yet.
+//! 5. *Replay* the log ([`replay`]). What it holds becomes frozen generations over their WALs.
+//!
+//! Nothing is written here (but the first two manifests of a new database); the caller flushes what was
+//! replayed, and removes the orphans once a manifest of its own is durable.
+
+use crate::error::{Corruption, Error, Result, What};
+use crate::format::manifest::{self as format, Manifest};
+use crate::format::names::{self, FileKind, file_name};
+use crate::format::prefix::Mixer;
+use crate::generation::Generation;
+use crate::manifest;
+use crate::numbers::Numbers;
+use crate::poison::Poison;
+use crate::segment::Segment;
+use crate::tree::{StoreMeta, Tree, expect};
+use crate::value_log::ValueFileInfo;
+use crate::version::{Shared, StoreState, Version};
+use crate::vfs::{SyncPoint, Vfs};
+use crate::wal::{Found, WalPool};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+mod replay;
+
+pub use replay::Recovery;
+
+/// What opening needs to know.
+#[derive(Debug)]
+pub(crate) struct Opening<'a> {
+    pub(crate) vfs: &'a Arc<dyn Vfs>,
+    pub(crate) dir: &'a Path,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) poison: &'a Arc<Poison>,
+    pub(crate) read_only: bool,
+    /// Map segments (or hold them on the heap).
+    pub(crate) map: bool,
+}
+
+/// A database as found.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) manifest: Manifest,
+    /// Generations of the manifests to keep, newest last; and the highest generation seen anywhere.
+    pub(crate) kept: (Vec<u64>, u64),
+    /// With the replayed generations frozen in it.
+    pub(crate) version: Version,
+    pub(crate) last_seq: u64,
+    pub(crate) numbers: Arc<Numbers>,
+    pub(crate) pool: Arc<WalPool>,
+    pub(crate) orphans: Vec<PathBuf>,
+    /// A manifest was passed over: orphans may be evidence.
+    pub(crate) doubtful: bool,
+    /// The log holds something that a new manifest should declare done with.
+    pub(crate) log_used: bool,
+    /// WALs to keep until that manifest is there.
+    pub(crate) unused: Vec<Arc<Generation>>,
+    pub(crate) report: Recovery,
+}
+
+type Names = BTreeMap<FileKind, BTreeSet<u64>>;
+
+impl Opening<'_> {
+    /// Reads everything there is.
+    pub(crate) fn recover(self) -> Result<Recovered> {
+        let names = self.list()?;
+        let (manifest, doubtful) = self.choose(&names)?;
+        let version = self.version(&manifest)?;
+        let found = self.wals(&names, &manifest)?;
+        if !self.read_only {
+            self.sync(&manifest)?;
+        }
+        let slots = names.get(&FileKind::Wal).and_then(|slots| slots.last().copied());
+        let wal_generation = found.iter().flat_map(|f| &f.header).map(|h| h.generation).max();
+        let wal_number = found.iter().flat_map(|f| &f.header).map(|h| h.number).max();
+        let (needed, free): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|found| {
+            found.header.as_ref().is_some_and(|header| header.number >= manifest.wal_from)
+        });
+        let free: Vec<(u64, u64)> = free.iter().map(|found| (found.slot, found.bytes)).collect();
+        let pool = Arc::new(WalPool::new(
+            Arc::clone(self.vfs),
+            self.dir,
+            manifest.uuid,
+            Arc::clone(self.poison),
+            &free,
+            slots.map_or(0, |slot| slot + 1),
+        ));
+        let log_used = !needed.is_empty();
+        let replayed = replay::replay(&self, &manifest, version, needed, &pool)?;
+        let seen = replayed.generation.max(wal_generation.unwrap_or(0));
+        let seen = seen.max(newest(&names, FileKind::Manifest));
+        let files = FileKind::ALL.iter().filter(|kind| **kind != FileKind::Manifest);
+        let highest = files.map(|kind| newest(&names, *kind)).max().unwrap_or(0);
+        let highest = highest.max(wal_number.unwrap_or(0)).max(manifest.wal_from);
+        let kept = manifests_up_to(&names, manifest.generation);
+        Ok(Recovered {
+            kept: (kept, seen),
+            orphans: self.orphans(&names, &manifest),
+            version: replayed.version,
+            last_seq: replayed.last_seq,
+            numbers: Arc::new(Numbers::new(manifest.next_id.max(highest + 1))),
+            pool,
+            doubtful,
+            log_used,
+            unused: replayed.unused,
+            report: replayed.report,
+            manifest,
+        })
+    }
+
+    fn list(&self) -> Result<Names> {
+        let listed = self.vfs.list(self.dir).map_err(|e| Error::io("list", self.dir, e))?;
+        let mut found = Names::new();
+        for (kind, number) in listed.iter().filter_map(|name| names::parse(name)) {
+            found.entry(kind).or_default().insert(number);
+        }
+        Ok(found)
+    }
+
+    /// The manifest to go by, and whether a newer one was passed over.
+    fn choose(&self, names: &Names) -> Result<(Manifest, bool)> {
+        let manifests = names.get(&FileKind::Manifest);
+        let mut newest_first = manifests.into_iter().flatten().rev().copied();
+        let alone = names.keys().all(|kind| *kind == FileKind::Manifest);
+        let Some(newest) = newest_first.next() else {
+            return match alone {
+                true => self.create(0).map(|manifest| (manifest, false)),
+                false => Err(missing(self.dir.join(file_name(FileKind::Manifest, 0)))),
+            };
+        };
+        let error = match manifest::read(&**self.vfs, self.dir, newest) {
+            Ok(manifest) => return Ok((manifest, false)),
+            Err(error @ Error::Corrupt(_)) => error,
+            Err(error) => return Err(error),
+        };
+        match newest_first.next() {
+            None if alone && !self.read_only => {
+                self.set_aside(&[manifest::path(self.dir, newest)])?;
+                self.create(newest).map(|manifest| (manifest, true))
+            }
+            None => Err(error),
+            Some(before) => match manifest::read(&**self.vfs, self.dir, before) {
+                Ok(manifest) if self.stands_alone(names, &manifest) => Ok((manifest, true)),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Does an older manifest find everything it names, so that a newer one that is lost freed nothing of it?
+    fn stands_alone(&self, names: &Names, manifest: &Manifest) -> bool {
+        let has = |kind, number| names.get(&kind).is_some_and(|set| set.contains(&number));
+        let runs = manifest.stores.iter().flat_map(|store| &store.runs);
+        let runs = runs.map(|run| (FileKind::Segment, run.id));
+        let values = manifest.values.iter().map(|file| (FileKind::Value, file.id));
+        runs.chain(values).all(|(kind, number)| has(kind, number))
+    }
+
+    /// The first two manifests of a new database, of generations after `after`.
+    fn create(&self, after: u64) -> Result<Manifest> {
+        if self.read_only {
+            return Err(Error::NotFound { what: format!("a database in {}", self.dir.display()) });
+        }
+        let mut uuid = [0; 16];
+        let drawn = self.vfs.random(&mut uuid);
+        drawn.map_err(|e| Error::io("draw random bytes for", self.dir, e))?;
+        crate::install::create(&**self.vfs, self.dir, uuid, after + 1)
+    }
+
+    /// Moves files to the quarantine.
+    pub(crate) fn set_aside(&self, paths: &[PathBuf]) -> Result<()> {
+        set_aside(&**self.vfs, self.dir, paths)
+    }
+
+    fn version(&self, manifest: &Manifest) -> Result<Version> {
+        let mut stores: Vec<&format::Store> = manifest.stores.iter().collect();
+        stores.sort_by_key(|store| store.id);
+        let mut states = Vec::with_capacity(stores.len());
+        for (id, store) in stores.into_iter().enumerate() {
+            if usize::from(store.id) != id {
+                let path = manifest::path(self.dir, manifest.generation);
+                let what = What::Field("store id");
+                return Err(corrupt(&path, 0, what));
+            }
+            let mut runs = Vec::with_capacity(store.runs.len());
+            for run in &store.runs {
+                let path = self.dir.join(file_name(FileKind::Segment, run.id));
+                let expect = expect(run, store.id, store.shape);
+                let segment = Segment::open(&**self.vfs, &path, expect, self.map);
+                let segment = segment.map_err(|error| error.in_store(&store.name))?;
+                if *segment.salt() != store.salt {
+                    let error = corrupt(&path, run.bytes, What::Field("salt"));
+                    return Err(error.in_store(&store.name));
+                }
+                runs.push(Arc::new(segment));
+            }
+            let meta = Arc::new(StoreMeta {
+                id: store.id,
+                name: store.name.clone(),
+                shape: store.shape,
+                internal: store.internal,
+                salt: store.salt,
+                mixer: Mixer::new(&store.salt),
+                database: self.shared.database,
+            });
+            states.push(StoreState { meta, tree: Tree::new(runs) });
+        }
+        let singletons = manifest.singletons.iter();
+        let singletons = singletons.map(|single| (single.store, single.value.clone().into()));
+        Ok(Version {
+            shared: Arc::clone(&self.shared),
+            stores: states,
+            active: None,
+            frozen: Vec::new(),
+            values: Arc::new(self.value_files(manifest)?),
+            singletons: Arc::new(singletons.collect()),
+        })
+    }
+
+    fn value_files(&self, manifest: &Manifest) -> Result<HashMap<u64, ValueFileInfo>> {
+        let mut files = HashMap::with_capacity(manifest.values.len());
+        for file in &manifest.values {
+            let path = self.dir.join(file_name(FileKind::Value, file.id));
+            let opened = self.vfs.open(&path).map_err(|e| Error::io("open", &path, e));
+            let opened = opened.map_err(|e| not_found(e, &path))?;
+            let found = opened.len().map_err(|e| Error::io("measure", &path, e))?;
+            if found != file.bytes {
+                let what = What::Length { found, limit: file.bytes };
+                return Err(corrupt(&path, found.min(file.bytes), what));
+            }
+            let (id, uuid, bytes) = (file.id, file.uuid, file.bytes);
+            files.insert(id, ValueFileInfo { id, uuid, bytes });
+        }
+        Ok(files)
+    }
+
+    /// All WAL files. None of them may know of a manifest that is not there.
+    fn wals(&self, names: &Names, manifest: &Manifest) -> Result<Vec<Found>> {
+        let slots = names.get(&FileKind::Wal);
+        let mut found = Vec::new();
+        for slot in slots.into_iter().flatten() {
+            let wal = Found::open(&**self.vfs, self.dir, *slot, &manifest.uuid)?;
+            if let Some(header) = &wal.header {
+                self.check_generation(header.generation, manifest)?;
+            }
+            found.push(wal);
+        }
+        found.sort_by_key(|wal| wal.header.as_ref().map_or(0, |header| header.number));
+        let needed = |wal: &Found| wal.header.as_ref().map_or(0, |h| h.number) >= manifest.wal_from;
+        if !manifest.clean && !found.iter().any(needed) {
+            return Err(missing(self.dir.join("wal")));
+        }
+        Ok(found)
+    }
+
+    /// The log names the manifest it was written under, which was durable by then: if there is none so new, it was lost.
+    pub(crate) fn check_generation(&self, generation: u64, manifest: &Manifest) -> Result<()> {
+        if generation <= manifest.generation {
+            return Ok(());
+        }
+        Err(missing(manifest::path(self.dir, generation)))
+    }
+
+    fn sync(&self, manifest: &Manifest) -> Result<()> {
+        let path = manifest::path(self.dir, manifest.generation);
+        let file = self.vfs.open(&path).map_err(|e| Error::io("open", &path, e))?;
+        file.sync(SyncPoint::OpenManifest).map_err(|e| Error::io("sync", &path, e))?;
+        let synced = self.vfs.sync_dir(self.dir, SyncPoint::OpenDir);
+        synced.map_err(|e| Error::io("sync", self.dir, e))
+    }
+
+    /// Files of ours that the manifest does not name.
+    fn orphans(&self, names: &Names, manifest: &Manifest) -> Vec<PathBuf> {
+        let mut named: BTreeSet<(FileKind, u64)> = BTreeSet::new();
+        for run in manifest.stores.iter().flat_map(|store| &store.runs) {
+            named.insert((FileKind::Segment, run.id));
+            named.extend(run.mask.iter().map(|mask| (FileKind::Mask, mask.id)));
+        }
+        named.extend(manifest.values.iter().map(|file| (FileKind::Value, file.id)));
+        let present =
+            names.iter().flat_map(|(kind, set)| set.iter().map(|number| (*kind, *number)));
+        present
+            .filter(|file| match file.0 {
+                FileKind::Wal => false,
+                FileKind::Manifest => file.1 > manifest.generation,
+                _ => !named.contains(file),
+            })
+            .map(|(kind, number)| self.dir.join(file_name(kind, number)))
+            .collect()
+    }
+}
+
+/// Moves files to `quarantine/`, where nobody but a person removes them.
+pub(crate) fn set_aside(vfs: &dyn Vfs, dir: &Path, paths: &[PathBuf]) -> Result<()> {
+    let quarantine = dir.join(names::QUARANTINE);
+    vfs.create_dir(&quarantine).map_err(|e| Error::io("create", &quarantine, e))?;
+    for path in paths {
+        let Some(name) = path.file_name() else { continue };
+        let to = quarantine.join(name);
+        vfs.rename(path, &to).map_err(|e| Error::io("move", path, e))?;
+        tracing::warn!(path = %to.display(), "set aside");
+    }
+    Ok(())
+}
+
+fn newest(names: &Names, kind: FileKind) -> u64 {
+    names.get(&kind).and_then(|set| set.last().copied()).unwrap_or(0)
+}
+
+fn manifests_up_to(names: &Names, generation: u64) -> Vec<u64> {
+    let Some(manifests) = names.get(&FileKind::Manifest) else {
+        return vec![generation - 1, generation];
+    };
+    let mut kept: Vec<u64> = manifests.range(..=generation).copied().collect();
+    if kept.last() != Some(&generation) {
+        kept.extend([generation.saturating_sub(1), generation]);
+    }
+    kept
+}
+
+fn corrupt(path: &Path, offset: u64, what: What) -> Error {
+    Corruption::new(path, offset, what).into()
+}
+
+fn missing(path: PathBuf) -> Error {
+    corrupt(&path, 0, What::Missing)
+}
+
+/// A file that the manifest names and that is not there is damage, not an error of the system.
+fn not_found(error: Error, path: &Path) -> Error {
+    match &error {
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+            missing(path.to_path_buf())
+        }
+        _ => error,
+    }
+}

@@ -1,0 +1,224 @@
+//! Reading and checking every byte there is, and the facts between files.
+//!
+//! Each file is checked whole by the code that owns its format. On top: every value pointer leads to a record of the
+//! same store and key; no record is pointed at twice by one run; what the manifest says of a file is what the file is; the
+//! kept manifest before the newest still finds what it names. Damage does not stop the check: each is handed to the caller,
+//! with its place, and the check goes on. The log is checked by opening, which has replayed it.
+
+use crate::core::Core;
+use crate::error::{Corruption, Error, Result, What};
+use crate::format::manifest::{Manifest, Store};
+use crate::format::names::{FileKind, file_name};
+use crate::format::segment::Pointer;
+use crate::manifest;
+use crate::segment::Segment;
+use crate::tree::expect;
+use crate::value_log::{Expected, ValueFileInfo, verify_file};
+use std::collections::HashMap;
+
+/// How far a verification is, or how far it went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Verified {
+    /// Files read.
+    pub files: usize,
+    /// Bytes read.
+    pub bytes: u64,
+    /// All bytes there are to read.
+    pub bytes_total: u64,
+    /// Entries of segments checked.
+    pub entries: u64,
+    /// Records of value files checked.
+    pub records: u64,
+    /// Damages found.
+    pub damages: u64,
+}
+
+/// What the caller wants after a file: to go on or not.
+pub type Progress<'a> = &'a mut dyn FnMut(&Verified) -> bool;
+
+struct Check<'a> {
+    core: &'a Core,
+    manifest: Manifest,
+    done: Verified,
+    report: &'a mut dyn FnMut(Error),
+    /// By value file: what points at each offset. The key is kept as its hash and length: 16 bytes a record.
+    pointed: HashMap<u64, HashMap<u64, Pointed>>,
+}
+
+/// What an entry says of the record it points at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Pointed {
+    store: u16,
+    len: u32,
+    key_sum: u32,
+}
+
+/// Checks everything that the newest manifest names. `report` gets each damage; `progress` is called after each file
+/// and stops the check by answering false.
+pub(crate) fn verify(
+    core: &Core,
+    report: &mut dyn FnMut(Error),
+    progress: Progress<'_>,
+) -> Result<Verified> {
+    // Files named now stay: nothing is unlinked while the snapshot is held.
+    let _pinned = core.cell.snapshot();
+    let manifest = core.installer.manifest();
+    let runs = manifest.stores.iter().flat_map(|store| &store.runs).map(|run| run.bytes);
+    let values = manifest.values.iter().map(|file| file.bytes);
+    let done = Verified { bytes_total: runs.chain(values).sum(), ..Verified::default() };
+    let mut check = Check { core, manifest, done, report, pointed: HashMap::new() };
+    check.manifests();
+    for store in check.manifest.stores.clone() {
+        if !check.store(&store, progress) {
+            return Ok(check.done);
+        }
+    }
+    check.values(progress);
+    check.unread();
+    Ok(check.done)
+}
+
+impl Check<'_> {
+    fn damage(&mut self, error: Error) {
+        self.done.damages += 1;
+        (self.report)(error);
+    }
+
+    /// The newest manifest as it is on disk, and the one before.
+    fn manifests(&mut self) {
+        let (core, generation) = (self.core, self.manifest.generation);
+        let listed = core.vfs.list(&core.dir).unwrap_or_default();
+        let known = listed.iter().filter_map(|name| crate::format::names::parse(name));
+        let kept = known.filter(|(kind, n)| *kind == FileKind::Manifest && *n <= generation);
+        for (_, generation) in kept.collect::<Vec<_>>() {
+            if let Err(error) = manifest::read(&*core.vfs, &core.dir, generation) {
+                // A writer may have removed an old one meanwhile.
+                if error.is_corruption() {
+                    self.damage(error);
+                }
+            }
+        }
+    }
+
+    fn store(&mut self, store: &Store, progress: Progress<'_>) -> bool {
+        for run in &store.runs {
+            let path = self.core.dir.join(file_name(FileKind::Segment, run.id));
+            let expected = expect(run, store.id, store.shape);
+            let segment = Segment::open(&*self.core.vfs, &path, expected, false);
+            match segment {
+                Err(error) => self.damage(error.in_store(&store.name)),
+                Ok(segment) => self.segment(store, &segment),
+            }
+            self.done.files += 1;
+            self.done.bytes += run.bytes;
+            if !progress(&self.done) {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn segment(&mut self, store: &Store, segment: &Segment) {
+        let (mut damages, mut found) = (Vec::new(), Vec::new());
+        let mut entries = 0;
+        segment.verify(
+            &mut |entry| {
+                entries += 1;
+                if let Some(pointer) = entry.pointer() {
+                    let key_sum = crc32c::crc32c(entry.key());
+                    found.push((pointer, Pointed { store: store.id, len: pointer.len, key_sum }));
+                }
+                Ok(())
+            },
+            &mut |error| damages.push(error.in_store(&store.name)),
+        );
+        self.done.entries += entries;
+        damages.into_iter().for_each(|error| self.damage(error));
+        for (pointer, pointed) in found {
+            self.point(store, segment, pointer, pointed);
+        }
+    }
+
+    /// Notes where an entry points, if a value file of that number exists.
+    fn point(&mut self, store: &Store, segment: &Segment, pointer: Pointer, pointed: Pointed) {
+        let exists = self.manifest.values.iter().any(|file| file.id == pointer.file);
+        let places = self.pointed.entry(pointer.file).or_default();
+        let before = places.insert(pointer.offset, pointed);
+        let what = match (exists, before) {
+            (false, _) => What::Missing,
+            (true, Some(before)) if before != pointed => What::Field("value pointer"),
+            _ => return,
+        };
+        let damage = Error::from(Corruption::new(segment.path(), pointer.offset, what));
+        self.damage(damage.in_store(&store.name));
+    }
+
+    fn values(&mut self, progress: Progress<'_>) {
+        for file in self.manifest.values.clone() {
+            let path = self.core.dir.join(file_name(FileKind::Value, file.id));
+            let info = ValueFileInfo { id: file.id, uuid: file.uuid, bytes: file.bytes };
+            let expected =
+                Expected { file: info, trailer_crc: file.trailer_crc, records: file.records };
+            let mut places = self.pointed.remove(&file.id).unwrap_or_default();
+            let (mut damages, mut records) = (Vec::new(), 0);
+            let mut crossed = Vec::new();
+            verify_file(
+                &*self.core.vfs,
+                &path,
+                &expected,
+                &mut |offset, record| {
+                    records += 1;
+                    let Some(pointed) = places.remove(&offset) else { return };
+                    let same = pointed.store == record.store
+                        && pointed.key_sum == crc32c::crc32c(record.key);
+                    if !same {
+                        crossed.push((offset, record.key.to_vec()));
+                    }
+                },
+                &mut |error| damages.push(error),
+            );
+            for (offset, key) in crossed {
+                let what = What::Field("record of another key");
+                damages.push(Error::from(Corruption::new(&path, offset, what)).at_key(&key));
+            }
+            for (offset, pointed) in places {
+                let name = self.manifest.stores.iter().find(|store| store.id == pointed.store);
+                let error = Error::from(Corruption::new(&path, offset, What::Missing));
+                damages.push(error.in_store(name.map_or("", |store| &store.name)));
+            }
+            damages.into_iter().for_each(|error| self.damage(error));
+            self.done.records += records;
+            self.done.files += 1;
+            self.done.bytes += file.bytes;
+            if !progress(&self.done) {
+                return;
+            }
+        }
+    }
+
+    /// Values that are still in the log: each is read through its entry.
+    fn unread(&mut self) {
+        let snapshot = self.core.cell.snapshot();
+        let version = snapshot.version();
+        let mut damages = Vec::new();
+        for generation in version.generations() {
+            for state in version.stores.iter().filter(|s| s.meta.shape.kind.has_values()) {
+                let Some(table) = generation.table(state.meta.id) else { continue };
+                let mut key = vec![0; usize::from(state.meta.shape.key_bytes)];
+                for &(_, address) in table.sorted(&state.meta.mixer).entries() {
+                    let entry = table.entry(address);
+                    if entry.is_tombstone() || entry.seq() > snapshot.sequence() {
+                        continue;
+                    }
+                    entry.key(&mut key);
+                    let values = &version.shared.values;
+                    let read = generation.value(values, &state.meta, &key, entry.pointer());
+                    self.done.records += 1;
+                    damages.extend(read.err());
+                }
+            }
+        }
+        damages.into_iter().for_each(|error| self.damage(error));
+    }
+}

@@ -1,0 +1,128 @@
+//! Read-only mappings of whole files: the one `unsafe` of the product.
+//!
+//! A mapping is as sound as the file is constant. Files that are mapped are written once, synced,
+//! never changed or truncated afterwards, and removed by name only, which leaves a mapping whole.
+//! Where a disk may go away under the program (a network drive) or others may touch the files, an
+//! option of the database holds their bytes on the heap instead.
+
+#![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
+
+use memmap2::{Advice, Mmap, MmapAsRawDesc};
+use std::fmt;
+use std::io;
+use std::ops::{Deref, Range};
+
+/// The bytes of a whole file, mapped or on the heap.
+pub struct Mapping(Bytes);
+
+enum Bytes {
+    Mapped(Mmap),
+    Heap(Box<[u8]>),
+}
+
+/// Maps all of `file`, which is then read here and there, never in sequence.
+#[expect(unsafe_code, reason = "a mapping is the only way to share the page cache; argued below")]
+pub(super) fn map_file(file: impl MmapAsRawDesc) -> io::Result<Mapping> {
+    // SAFETY: the slice must not change while it is borrowed. The engine maps only files that are
+    // complete and write-once: no code path opens one of them for writing again, truncates it or
+    // replaces its bytes, and removing its name keeps the inode for as long as it is mapped. The
+    // directory is locked against other writers and its files are 0600 in a 0700 directory.
+    let map = unsafe { Mmap::map(file)? };
+    if map.is_empty() {
+        return Ok(Mapping::heap(Vec::new()));
+    }
+    if let Err(error) = map.advise(Advice::Random) {
+        tracing::debug!(%error, "advice on a mapping was refused");
+    }
+    Ok(Mapping(Bytes::Mapped(map)))
+}
+
+impl Mapping {
+    /// Bytes that were read instead of mapped.
+    pub fn heap(bytes: Vec<u8>) -> Mapping {
+        Mapping(Bytes::Heap(bytes.into_boxed_slice()))
+    }
+
+    /// Are the bytes on the heap (and not mapped from the file)?
+    pub fn is_heap(&self) -> bool {
+        matches!(self.0, Bytes::Heap(_))
+    }
+
+    /// Brings `range` into memory now, as far as the system helps; nothing depends on it.
+    pub fn populate(&self, range: Range<usize>) {
+        #[cfg(target_os = "linux")]
+        if let Bytes::Mapped(map) = &self.0 {
+            let start = range.start.min(map.len());
+            let len = range.end.min(map.len()).saturating_sub(start);
+            if len == 0 {
+                return;
+            }
+            // Kernels before 5.14 do not know it: the first lookups read the pages instead.
+            if let Err(error) = map.advise_range(Advice::PopulateRead, start, len) {
+                tracing::debug!(%error, "a mapping was not populated");
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        drop(range);
+    }
+}
+
+impl Deref for Mapping {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Mapped(map) => map,
+            Bytes::Heap(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.is_heap() { "heap" } else { "mapped" };
+        write!(f, "Mapping({} bytes, {kind})", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const _: fn() = || {
+        fn shared<T: Send + Sync>() {}
+        shared::<Mapping>();
+    };
+
+    #[test]
+    fn maps_the_bytes_of_the_file() {
+        let mut file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+        file.write_all(&bytes).unwrap();
+        let mapping = map_file(&file).unwrap();
+        assert!(!mapping.is_heap());
+        assert_eq!(&*mapping, &bytes[..]);
+        assert_eq!(format!("{mapping:?}"), "Mapping(10000 bytes, mapped)");
+    }
+
+    #[test]
+    fn an_empty_file_is_an_empty_heap() {
+        let mapping = map_file(&tempfile::tempfile().unwrap()).unwrap();
+        assert!(mapping.is_heap() && mapping.is_empty());
+    }
+
+    #[test]
+    #[expect(clippy::reversed_empty_ranges, reason = "a nonsense range must do no harm")]
+    fn populate_takes_any_range() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; 5000]).unwrap();
+        for mapping in [map_file(&file).unwrap(), Mapping::heap(vec![7; 5000])] {
+            for range in [0..5000, 4097..4999, 0..0, 0..usize::MAX, usize::MAX..usize::MAX, 9..3] {
+                mapping.populate(range);
+            }
+            assert_eq!(&*mapping, &[7; 5000]);
+        }
+    }
+}

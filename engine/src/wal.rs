@@ -1,0 +1,420 @@
+//! The write-ahead log files: made, numbered, written, given back, read.
+//!
+//! A WAL file is made once, filled with zeros so that no commit ever has to allocate, and used for one generation after
+//! another. Each use is a *life*: it begins with a header of a new number and a new random seed, synced before
+//! anything relies on it, so that what the lives before left behind never verifies. [`Wal`] is one life; when its last
+//! holder lets it go, the file returns to the [`WalPool`] (invariant: whoever frees a generation keeps a holder until
+//! both kept manifests do without it). Bytes: [`crate::format::frame`].
+
+use crate::error::{Corruption, Error, Result, What};
+use crate::format::frame::{
+    FRAME_HEADER_BYTES, FrameHeader, FrameKind, WAL_HEADER_BYTES, WalHeader, frame_bytes, value_sum,
+};
+use crate::format::names::{FileKind, file_name};
+use crate::format::{FORMAT_VERSION, Fault, Seed};
+use crate::limits::WAL_BYTES_MIN;
+use crate::poison::Poison;
+use crate::sync::Mutex;
+use crate::vfs::{File, SyncPoint, Vfs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Unit in which synced groups are kept apart: what one group wrote is never rewritten by the next.
+pub(crate) const GROUP_BYTES: u64 = 4096;
+/// Room kept at the end of a WAL for its seal.
+pub(crate) const SEAL_ROOM: u64 = GROUP_BYTES;
+
+const ZEROS: &[u8] = &[0; 1 << 18];
+/// Files the pool keeps for later; more are removed when they come back.
+const FREE_MAX: usize = 2;
+
+/// One life of one WAL file.
+#[derive(Debug)]
+pub(crate) struct Wal {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    slot: u64,
+    number: u64,
+    seed: Seed,
+    bytes: u64,
+    /// Where the file goes at the end of this life; nowhere when it was only opened to be read.
+    pool: Option<Arc<WalPool>>,
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.pool {
+            pool.give_back(Free { slot: self.slot, bytes: self.bytes });
+        }
+    }
+}
+
+impl Wal {
+    /// The number of this life.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The seed of its frames.
+    pub(crate) fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// The size of the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a whole frame at `offset`.
+    pub(crate) fn write(&self, offset: u64, frame: &[u8]) -> Result<()> {
+        self.file.write_at(offset, frame).map_err(|e| Error::io("write", &self.path, e))
+    }
+
+    /// Makes everything written so far durable.
+    pub(crate) fn sync(&self, point: SyncPoint) -> Result<()> {
+        self.file.sync(point).map_err(|e| Error::io("sync", &self.path, e))
+    }
+
+    /// Reads a value that a frame carries and checks it.
+    pub(crate) fn value(
+        &self,
+        at: u64,
+        len: u32,
+        sum: u32,
+        store: u16,
+        key: &[u8],
+    ) -> Result<Vec<u8>> {
+        let mut value = vec![0; len as usize];
+        self.file.read_at(at, &mut value).map_err(|e| Error::io("read", &self.path, e))?;
+        let computed = value_sum(store, key, &value);
+        if computed == sum {
+            return Ok(value);
+        }
+        let what = What::Checksum { stored: sum, computed };
+        Err(Fault::at(at, what).in_file(&self.path).at_key(key))
+    }
+}
+
+/// A file that no generation uses.
+#[derive(Debug, Clone, Copy)]
+struct Free {
+    slot: u64,
+    bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct PoolState {
+    free: Vec<Free>,
+    next_slot: u64,
+    in_use: u64,
+}
+
+/// The WAL files of a database that are between two lives, and the way to a new life.
+#[derive(Debug)]
+pub(crate) struct WalPool {
+    vfs: Arc<dyn Vfs>,
+    dir: PathBuf,
+    uuid: [u8; 16],
+    poison: Arc<Poison>,
+    state: Mutex<PoolState>,
+}
+
+impl WalPool {
+    /// A pool over the free files found at open; slots from `next_slot` on are unused.
+    pub(crate) fn new(
+        vfs: Arc<dyn Vfs>,
+        dir: &Path,
+        uuid: [u8; 16],
+        poison: Arc<Poison>,
+        free: &[(u64, u64)],
+        next_slot: u64,
+    ) -> WalPool {
+        let free = free.iter().map(|&(slot, bytes)| Free { slot, bytes }).collect();
+        let state = Mutex::new(PoolState { free, next_slot, in_use: 0 });
+        WalPool { vfs, dir: dir.to_path_buf(), uuid, poison, state }
+    }
+
+    fn path(&self, slot: u64) -> PathBuf {
+        self.dir.join(file_name(FileKind::Wal, slot))
+    }
+
+    fn give_back(&self, free: Free) {
+        let mut state = self.state.lock();
+        state.in_use = state.in_use.saturating_sub(free.bytes);
+        if state.free.len() < FREE_MAX {
+            state.free.push(free);
+            return;
+        }
+        drop(state);
+        self.remove(free.slot);
+    }
+
+    /// Removes a file nobody relies on. A failure leaves an orphan, which the next open removes.
+    fn remove(&self, slot: u64) {
+        if let Err(error) = self.vfs.remove(&self.path(slot)) {
+            tracing::warn!(slot, %error, "cannot remove a free WAL");
+        }
+    }
+
+    /// Bytes of WAL files: in use, and between two lives.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.in_use, state.free.iter().map(|free| free.bytes).sum())
+    }
+
+    /// A WAL of at least `bytes`, with a durable header of this `number`. Reuses a free file that is large enough;
+    /// removes the ones that are too small for today's rate.
+    pub(crate) fn prepare(
+        self: &Arc<Self>,
+        number: u64,
+        generation: u64,
+        bytes: u64,
+    ) -> Result<Wal> {
+        let (reused, small, slot) = {
+            let mut state = self.state.lock();
+            let fitting = state.free.iter().position(|free| free.bytes >= bytes);
+            let reused = fitting.map(|at| state.free.swap_remove(at));
+            let small: Vec<Free> = state.free.extract_if(.., |free| free.bytes < bytes).collect();
+            let slot = reused.map_or(state.next_slot, |free| free.slot);
+            state.next_slot = state.next_slot.max(slot + 1);
+            (reused, small, slot)
+        };
+        small.iter().for_each(|free| self.remove(free.slot));
+        let made = match reused {
+            Some(free) => self.open_free(slot).map(|file| (file, free.bytes)),
+            None => self.create(slot, bytes).map(|file| (file, bytes)),
+        };
+        let new = reused.is_none();
+        let result = made.and_then(|(file, bytes)| {
+            let (path, seed) = (self.path(slot), self.begin(&*file, slot, number, generation)?);
+            if new {
+                self.sync_dir()?;
+            }
+            self.state.lock().in_use += bytes;
+            let pool = Some(Arc::clone(self));
+            Ok(Wal { file, path, slot, number, seed, bytes, pool })
+        });
+        if result.is_err() {
+            // A file in doubt is not used again: it goes, and a later try makes a new one.
+            self.remove(slot);
+        }
+        result
+    }
+
+    fn open_free(&self, slot: u64) -> Result<Arc<dyn File>> {
+        let path = self.path(slot);
+        self.vfs.open_write(&path).map_err(|e| Error::io("open", &path, e))
+    }
+
+    /// Makes a file of zeros. What a failure leaves behind is removed.
+    fn create(&self, slot: u64, bytes: u64) -> Result<Arc<dyn File>> {
+        let path = self.path(slot);
+        let file = self.vfs.create(&path).map_err(|e| Error::io("create", &path, e))?;
+        let mut at = 0;
+        while at < bytes {
+            let len = (bytes - at).min(ZEROS.len() as u64);
+            let zeros = ZEROS.get(..len as usize).unwrap_or(ZEROS);
+            file.write_at(at, zeros).map_err(|e| Error::io("write", &path, e))?;
+            at += len;
+        }
+        Ok(file)
+    }
+
+    /// Begins a life: header, synced.
+    fn begin(&self, file: &dyn File, slot: u64, number: u64, generation: u64) -> Result<Seed> {
+        let path = self.path(slot);
+        let mut seed = [0; 4];
+        self.vfs.random(&mut seed).map_err(|e| Error::io("draw random bytes for", &path, e))?;
+        let header =
+            WalHeader { uuid: self.uuid, number, generation, seed: u32::from_le_bytes(seed) };
+        file.write_at(0, &header.encode()).map_err(|e| Error::io("write", &path, e))?;
+        file.sync(SyncPoint::WalHeader).map_err(|e| Error::io("sync", &path, e))?;
+        Ok(header.frame_seed())
+    }
+
+    /// A directory sync that fails poisons: the entries of other files may have been lost with it.
+    fn sync_dir(&self) -> Result<()> {
+        let synced = self.vfs.sync_dir(&self.dir, SyncPoint::WalDir);
+        synced.map_err(|e| self.poison.trip(Error::io("sync", &self.dir, e)))
+    }
+
+    /// Leaves one file of the smallest size, zeroed and unnumbered, and removes the others: what an idle database
+    /// keeps. Does nothing about files in use.
+    pub(crate) fn shrink(&self) {
+        let (kept, rest) = {
+            let mut state = self.state.lock();
+            let small = state.free.iter().position(|free| free.bytes == WAL_BYTES_MIN);
+            let kept = small.map(|at| state.free.swap_remove(at));
+            let rest = std::mem::take(&mut state.free);
+            state.free.extend(kept);
+            (kept, rest)
+        };
+        rest.iter().for_each(|free| self.remove(free.slot));
+        if kept.is_none() {
+            let slot = {
+                let mut state = self.state.lock();
+                state.next_slot += 1;
+                state.next_slot - 1
+            };
+            match self.create(slot, WAL_BYTES_MIN) {
+                Ok(_) => self.state.lock().free.push(Free { slot, bytes: WAL_BYTES_MIN }),
+                Err(_) => self.remove(slot),
+            }
+        }
+    }
+}
+
+/// A WAL file as found at open.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The slot in its name.
+    pub(crate) slot: u64,
+    /// Its length.
+    pub(crate) bytes: u64,
+    /// Its header; `None` for a file that never began a life.
+    pub(crate) header: Option<WalHeader>,
+    file: Arc<dyn File>,
+    path: PathBuf,
+}
+
+impl Found {
+    /// Opens the file of `slot` and reads its header. A header that does not verify in either copy is damage, and so is
+    /// a header of zeros before frames: which WALs are needed would be a guess.
+    pub(crate) fn open(vfs: &dyn Vfs, dir: &Path, slot: u64, uuid: &[u8; 16]) -> Result<Found> {
+        let path = dir.join(file_name(FileKind::Wal, slot));
+        let file = vfs.open(&path).map_err(|e| Error::io("open", &path, e))?;
+        let bytes = file.len().map_err(|e| Error::io("measure", &path, e))?;
+        let mut head = vec![0; (WAL_HEADER_BYTES + FRAME_HEADER_BYTES).min(bytes as usize)];
+        file.read_at(0, &mut head).map_err(|e| Error::io("read", &path, e))?;
+        let (page, first) = head.split_at(WAL_HEADER_BYTES.min(head.len()));
+        let header = match WalHeader::decode(page).map_err(|fault| fault.in_file(&path))? {
+            None if first.iter().any(|&byte| byte != 0) => {
+                return Err(Fault::at(0, What::Magic).in_file(&path));
+            }
+            Some(header) if header.uuid != *uuid => {
+                return Err(Fault::at(0, What::Field("uuid")).in_file(&path));
+            }
+            header => header,
+        };
+        Ok(Found { slot, bytes, header, file, path })
+    }
+
+    /// The same file as a [`Wal`] whose values can be read, and which goes to `pool` at the end.
+    pub(crate) fn into_wal(self, header: &WalHeader, pool: Option<Arc<WalPool>>) -> Wal {
+        let Found { slot, bytes, file, path, .. } = self;
+        if let Some(pool) = &pool {
+            pool.state.lock().in_use += bytes;
+        }
+        Wal { file, path, slot, number: header.number, seed: header.frame_seed(), bytes, pool }
+    }
+}
+
+/// Reads the frames of one WAL, at any offset, through a window of the file.
+#[derive(Debug)]
+pub(crate) struct FrameReader<'a> {
+    wal: &'a Wal,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+/// A frame that verified.
+#[derive(Debug)]
+pub(crate) struct Frame<'a> {
+    pub(crate) header: FrameHeader,
+    pub(crate) body: &'a [u8],
+    /// Where the body begins in the file.
+    pub(crate) body_at: u64,
+    /// Where the frame ends, padding included.
+    pub(crate) end: u64,
+}
+
+impl<'a> FrameReader<'a> {
+    const WINDOW: u64 = 1 << 20;
+
+    pub(crate) fn new(wal: &'a Wal) -> FrameReader<'a> {
+        FrameReader { wal, window: Vec::new(), window_at: 0 }
+    }
+
+    /// Makes the window hold `len` bytes from `offset`; false when the file ends before.
+    fn load(&mut self, offset: u64, len: u64) -> Result<bool> {
+        let held = self.window_at..=self.window_at + self.window.len() as u64;
+        if held.contains(&offset) && held.contains(&(offset + len)) {
+            return Ok(true);
+        }
+        if offset + len > self.wal.bytes {
+            return Ok(false);
+        }
+        let take = len.max(Self::WINDOW).min(self.wal.bytes - offset);
+        self.window.resize(take as usize, 0);
+        self.window_at = offset;
+        let read = self.wal.file.read_at(offset, &mut self.window);
+        if let Err(error) = read {
+            self.window.clear();
+            return Err(Error::io("read", &self.wal.path, error));
+        }
+        Ok(true)
+    }
+
+    fn slice(&self, offset: u64, len: u64) -> &[u8] {
+        let from = (offset - self.window_at) as usize;
+        self.window.get(from..from + len as usize).unwrap_or_default()
+    }
+
+    /// The frame at `offset`, if one verifies there.
+    pub(crate) fn frame(&mut self, offset: u64) -> Result<Option<Frame<'_>>> {
+        let (seed, head) = (self.wal.seed, FRAME_HEADER_BYTES as u64);
+        if !self.load(offset, head)? {
+            return Ok(None);
+        }
+        let decoded = FrameHeader::decode(self.slice(offset, head), seed, self.wal.number, offset);
+        let Ok((header, sum)) = decoded else { return Ok(None) };
+        let body_len = u64::from(header.body_len);
+        let total = frame_bytes(header.body_len as usize) as u64;
+        if !self.load(offset, head + body_len)? {
+            return Ok(None);
+        }
+        let body = self.slice(offset + head, body_len);
+        if crate::format::frame::check_body(body, sum, seed, offset).is_err() {
+            return Ok(None);
+        }
+        Ok(Some(Frame { header, body, body_at: offset + head, end: offset + total }))
+    }
+
+    /// The newest `durable_seq` and manifest generation that any verifying frame at or after `from` claims. Looks at every
+    /// group boundary, and at the packed frames behind each that verifies.
+    pub(crate) fn claims(&mut self, from: u64) -> Result<Claims> {
+        let mut claims = Claims::default();
+        let mut boundary = from.next_multiple_of(GROUP_BYTES);
+        while boundary < self.wal.bytes {
+            let mut at = boundary;
+            while let Some(frame) = self.frame(at)? {
+                claims.durable_seq = claims.durable_seq.max(frame.header.durable_seq);
+                claims.generation = claims.generation.max(frame.header.generation);
+                claims.frames += u64::from(frame.header.kind == FrameKind::Commit);
+                at = frame.end;
+            }
+            boundary = at.max(boundary + 1).next_multiple_of(GROUP_BYTES);
+        }
+        Ok(claims)
+    }
+}
+
+/// What the frames in a range of the log say about the rest of the world.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Claims {
+    pub(crate) durable_seq: u64,
+    pub(crate) generation: u64,
+    pub(crate) frames: u64,
+}
+
+/// Commits that were durable cannot be read: `first` is missing at `offset` of `path`.
+pub(crate) fn acknowledged_lost(path: &Path, offset: u64, first: u64, durable: u64) -> Error {
+    Corruption::new(path, offset, What::Acknowledged { first, durable }).into()
+}
+
+const _: () = assert!(FORMAT_VERSION == 1, "a new format needs a look at what a life of a WAL is");

@@ -1,0 +1,45 @@
+//! Background threads: the one place that starts them, and the one place that catches a panic, which poisons.
+
+use crate::error::{Error, Result};
+use crate::poison::Poison;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// A thread that runs until its body returns.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Starts a thread. If `body` panics the database is poisoned and `alarm` wakes those who wait for the thread.
+    pub(crate) fn spawn(
+        name: &'static str,
+        poison: Arc<Poison>,
+        body: impl FnOnce() + Send + 'static,
+        alarm: impl FnOnce() + Send + 'static,
+    ) -> Result<Worker> {
+        let run = move || {
+            if catch_unwind(AssertUnwindSafe(body)).is_err() {
+                let panic = io::Error::other(format!("the {name} thread panicked"));
+                poison.set(Error::io("run", Path::new(name), panic));
+                alarm();
+            }
+        };
+        let spawned = std::thread::Builder::new().name(format!("rollstore-{name}")).spawn(run);
+        let thread = spawned.map_err(|e| Error::io("start a thread for", Path::new(name), e))?;
+        Ok(Worker { thread: Some(thread) })
+    }
+
+    /// Waits for the end of the thread.
+    pub(crate) fn join(mut self) {
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a background thread panicked");
+        }
+    }
+}
