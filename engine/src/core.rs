@@ -12,7 +12,7 @@ use crate::format::prefix::{Mixer, SALT_BYTES};
 use crate::gate::{Blocked, Gate, GateOptions};
 use crate::generation::BulkLog;
 use crate::install::{Copies, Edit, Installer};
-use crate::limits::{FROZEN_MAX, NAME_BYTES_MAX, STORES_MAX};
+use crate::limits::{FROZEN_MAX, NAME_BYTES_MAX, STORES_MAX, WAL_BYTES_MIN};
 use crate::numbers::Numbers;
 use crate::options::{Access, Background, Options};
 use crate::poison::Poison;
@@ -197,10 +197,16 @@ impl Core {
     fn settle_recovery(&self, stale: bool) -> Result<()> {
         while self.flush_oldest()? {}
         if stale {
-            let edit = Edit::Logs { wal_from: self.numbers.peek(), clean: true };
-            self.installer.install(edit, Copies::Two)?;
+            self.declare_log_done()?;
         }
         Ok(())
+    }
+
+    /// Two manifests that rely on no log; what the log held is free then.
+    fn declare_log_done(&self) -> Result<()> {
+        let edit = Edit::Logs { wal_from: self.numbers.peek(), clean: true };
+        self.installer.install(edit, Copies::Two)?;
+        self.installer.settle()
     }
 
     fn writable(&self) -> Result<()> {
@@ -274,7 +280,8 @@ impl Core {
     /// Moves everything committed so far out of memory and into files.
     pub(crate) fn flush(&self) -> Result<()> {
         self.freeze()?;
-        self.drain(0)
+        self.drain(0)?;
+        self.installer.settle()
     }
 
     /// Ends the bulk load of the calling thread: what it committed goes to disk.
@@ -285,6 +292,16 @@ impl Core {
         };
         self.gate.bulk_end();
         flushed
+    }
+
+    /// Gives back what the log of an idle database takes: all but one small file.
+    pub(crate) fn shrink_log(&self) -> Result<()> {
+        self.freeze()?;
+        while self.flush_oldest()? {}
+        self.installer.repeat()?;
+        self.gate.drop_spare();
+        self.pool.shrink(WAL_BYTES_MIN.min(self.options.wal_bytes_max));
+        Ok(())
     }
 
     /// Flushes the oldest frozen generation; false when there is none.
@@ -298,7 +315,9 @@ impl Core {
         let flushed = self.flusher.flush(&version, &generation)?;
         let files = flushed.files(&self.dir);
         drop(version);
-        if let Err(error) = self.installer.install(Edit::Flushed(flushed), Copies::One) {
+        // The flush of a bulk generation is the commit point of what is in it.
+        let copies = if generation.wal().is_some() { Copies::One } else { Copies::Two };
+        if let Err(error) = self.installer.install(Edit::Flushed(flushed), copies) {
             // After a poison the manifest may be there and name them.
             if self.poison.check().is_ok() {
                 self.flusher.discard(&files);
@@ -306,6 +325,7 @@ impl Core {
             return Err(error);
         }
         self.gate.flushed(&generation, began.elapsed());
+        self.installer.settle()?;
         Ok(true)
     }
 
@@ -343,6 +363,7 @@ impl Core {
         let database = self.shared.database;
         let meta = StoreMeta { id, name, shape, internal: false, salt, mixer, database };
         self.installer.install(Edit::Store(Arc::new(meta)), Copies::Two)?;
+        self.installer.settle()?;
         let made = self.existing(spec)?;
         made.ok_or_else(|| Error::NotFound { what: format!("store {:?}", spec.name) })
     }
@@ -399,7 +420,7 @@ impl Core {
         };
         drop(self.gate.release());
         if self.access == Access::ReadWrite && result.is_ok() {
-            self.pool.shrink();
+            self.pool.shrink(WAL_BYTES_MIN.min(self.options.wal_bytes_max));
         }
         self.shared.closed.store(true, Ordering::Release);
         drop(self.lock.lock().take());
@@ -412,8 +433,7 @@ impl Core {
             while self.flush_oldest()? {}
             let manifest = self.installer.manifest();
             if used || !manifest.clean || self.installer.holds_freed() {
-                let edit = Edit::Logs { wal_from: self.numbers.peek(), clean: true };
-                self.installer.install(edit, Copies::Two)?;
+                self.declare_log_done()?;
             }
             Ok(())
         });

@@ -3,6 +3,7 @@
 use crate::batch::{Batch, Durability};
 use crate::core::{Core, StoreSpec};
 use crate::error::{Error, Result};
+use crate::gate::Task;
 use crate::options::{Access, Background, Job, Options};
 use crate::stats::Stats;
 use crate::sync::{Mutex, Ordering};
@@ -183,8 +184,13 @@ fn start(core: &Arc<Core>) -> Result<Vec<Worker>> {
     let (flush, spare) = (Arc::clone(core), Arc::clone(core));
     let (woken, warned) = (Arc::clone(core), Arc::clone(core));
     let flush = move || {
-        while flush.gate.wait_for_frozen() {
-            if let Err(error) = flush.flush_oldest() {
+        loop {
+            let done = match flush.gate.wait_for_task() {
+                Task::Flush => flush.flush_oldest().map(drop),
+                Task::Shrink => flush.shrink_log(),
+                Task::End => break,
+            };
+            if let Err(error) = done {
                 tracing::warn!(%error, "a flush failed");
                 flush.gate.flush_failed(error);
             }

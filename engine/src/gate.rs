@@ -35,6 +35,8 @@ use std::time::{Duration, Instant};
 mod bulk;
 mod queue;
 
+pub(crate) use queue::Task;
+
 /// What has to be done before the gate lets a commit through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Blocked {
@@ -135,7 +137,7 @@ impl Gate {
             replayed: frozen > 0,
             spare: None,
             spare_asked: false,
-            wal_bytes: WAL_BYTES_MIN,
+            wal_bytes: WAL_BYTES_MIN.min(options.wal_bytes_max),
             wal_began: None,
             bulk: None,
             flush_error: None,
@@ -298,7 +300,7 @@ impl Gate {
         } else if g.active.is_some() {
             return Ok(Err(Blocked::Bulk));
         }
-        if grow {
+        if grow && !g.spare_asked && g.spare.is_none() {
             self.grow(g);
         }
         let needed = WAL_HEADER_BYTES as u64 + len + SEAL_ROOM + GROUP_BYTES;
@@ -307,15 +309,14 @@ impl Gate {
         Ok(Ok(()))
     }
 
-    /// The size of the next WAL: enough for about a second at the rate of the last one.
+    /// The size of the next WAL: what about one second needs at the rate of the one in use.
     fn grow(&self, g: &mut Held<'_>) {
-        let factor = match (self.options.clock, g.wal_began) {
-            (true, Some(began)) => (1.0 / began.elapsed().as_secs_f64().max(1e-3)) as u64,
-            _ => 2,
+        let wanted = match g.wal_began {
+            Some(began) => (g.position as f64 / began.elapsed().as_secs_f64().max(1e-6)) as u64,
+            None => g.wal_bytes.saturating_mul(2),
         };
-        let wanted = g.wal_bytes.saturating_mul(factor.max(1)).min(self.options.wal_bytes_max);
-        let size = wanted.next_power_of_two().min(self.options.wal_bytes_max);
-        g.wal_bytes = size.max(WAL_BYTES_MIN.min(self.options.wal_bytes_max));
+        let (least, most) = (WAL_BYTES_MIN, self.options.wal_bytes_max);
+        g.wal_bytes = wanted.clamp(least.min(most), most).next_power_of_two().min(most);
     }
 
     /// A WAL with a durable header and a number above the active one: the spare, or one made now.
@@ -385,11 +386,11 @@ impl Gate {
         Ok(Ok(()))
     }
 
+    /// One without commits stays where it is.
     fn freeze_active(&self, g: &mut Held<'_>) {
-        let Some(active) = g.active.clone() else { return };
-        // What has no commits is just let go.
-        let used = active.bytes() > 0;
-        self.switch(g, used.then_some(active), None);
+        if let Some(active) = g.active.clone().filter(|active| active.bytes() > 0) {
+            self.switch(g, Some(active), None);
+        }
     }
 
     /// Waits until `seq` is visible, and durable if asked.
@@ -442,20 +443,23 @@ impl Gate {
         }
         self.changed.notify_all();
         result?;
-        self.mark(g, sealed)
+        self.mark(g, sealed);
+        Ok(())
     }
 
     /// Says in the log how far it is durable, where the next group will overwrite it. Needs no sync: it is there to tell
-    /// damage from a torn tail, and damage comes later.
-    fn mark(&self, g: &mut Held<'_>, sealed: (Option<Arc<Generation>>, u64)) -> Result<()> {
-        let (Some(generation), position) = sealed else { return Ok(()) };
+    /// damage from a torn tail, and damage comes later. A failure poisons, but the group it speaks of is durable.
+    fn mark(&self, g: &mut Held<'_>, sealed: (Option<Arc<Generation>>, u64)) {
+        let (Some(generation), position) = sealed else { return };
         let same = g.active.as_ref().is_some_and(|active| Arc::ptr_eq(active, &generation));
-        let Some(wal) = generation.wal() else { return Ok(()) };
+        let Some(wal) = generation.wal() else { return };
         if !same || g.position != position || position + SEAL_ROOM > wal.bytes() {
-            return Ok(());
+            return;
         }
         let mark = self.bare_frame(g, wal, FrameKind::Mark, &[]);
-        wal.write(position, &mark).map_err(|error| self.poison.trip(error))
+        if let Err(error) = wal.write(position, &mark) {
+            self.poison.set(error);
+        }
     }
 
     /// Makes every commit so far durable.

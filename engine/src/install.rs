@@ -11,7 +11,7 @@ use crate::generation::Generation;
 use crate::manifest::{self, WriteFailure};
 use crate::numbers::Numbers;
 use crate::poison::Poison;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::Mutex;
 use crate::tree::{StoreMeta, Tree};
 use crate::version::{StoreState, VersionCell};
 use crate::vfs::Vfs;
@@ -74,8 +74,8 @@ impl Installer {
         Installer { vfs, dir, poison, numbers, cell, state: Mutex::new(state) }
     }
 
-    /// Makes `edit` durable and then visible. Until this returns `Ok` nothing of it counts, and the files it names
-    /// are the caller's to remove.
+    /// Makes `edit` durable and then visible. An error means that nothing of it counts (or, after a poison, that nobody
+    /// knows). The second copy of a commit point is owed then: [`Installer::settle`] before it is reported.
     pub(crate) fn install(&self, edit: Edit, copies: Copies) -> Result<()> {
         self.poison.check()?;
         let mut state = self.state.lock();
@@ -90,21 +90,25 @@ impl Installer {
         }
         edit.publish(&self.cell);
         state.owes_copy |= copies == Copies::Two;
-        self.settle_locked(&mut state)
+        Ok(())
     }
 
     /// Writes the second copy of a commit point, if one is owed.
     pub(crate) fn settle(&self) -> Result<()> {
-        self.settle_locked(&mut self.state.lock())
-    }
-
-    fn settle_locked(&self, state: &mut MutexGuard<'_, State>) -> Result<()> {
+        let mut state = self.state.lock();
         if state.owes_copy {
             let same = state.manifest.clone();
-            self.write(state, same)?;
+            self.write(&mut state, same)?;
             state.owes_copy = false;
         }
         Ok(())
+    }
+
+    /// Says the same once more, so that what only the manifest before the newest relies on is let go.
+    pub(crate) fn repeat(&self) -> Result<()> {
+        self.poison.check()?;
+        self.state.lock().owes_copy = true;
+        self.settle()
     }
 
     /// Writes `next` as the newest manifest and lets go of what only the one before the last needed.
@@ -136,7 +140,7 @@ impl Installer {
     fn relies_on_log(&self, flushed: &Flushed) -> bool {
         let version = self.cell.load();
         let mut others = version.generations().filter(|g| !Arc::ptr_eq(g, &flushed.generation));
-        others.any(|generation| generation.wal().is_some())
+        others.any(|generation| generation.wal().is_some() && generation.bytes() > 0)
     }
 
     /// The newest manifest, as data.

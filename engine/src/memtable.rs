@@ -322,7 +322,7 @@ impl Memtable {
         let end = self.end.load(Ordering::Acquire);
         let old = self.sorted.load_full();
         if let Some(old) = &old
-            && old.end == end
+            && old.end >= end
         {
             return Arc::clone(old);
         }

@@ -12,7 +12,6 @@ use crate::format::frame::{
 };
 use crate::format::names::{FileKind, file_name};
 use crate::format::{FORMAT_VERSION, Fault, Seed};
-use crate::limits::WAL_BYTES_MIN;
 use crate::poison::Poison;
 use crate::sync::Mutex;
 use crate::vfs::{File, SyncPoint, Vfs};
@@ -175,6 +174,7 @@ impl WalPool {
         generation: u64,
         bytes: u64,
     ) -> Result<Wal> {
+        let bytes = bytes.next_multiple_of(GROUP_BYTES);
         let (reused, small, slot) = {
             let mut state = self.state.lock();
             let fitting = state.free.iter().position(|free| free.bytes >= bytes);
@@ -243,12 +243,12 @@ impl WalPool {
         synced.map_err(|e| self.poison.trip(Error::io("sync", &self.dir, e)))
     }
 
-    /// Leaves one file of the smallest size, zeroed and unnumbered, and removes the others: what an idle database
-    /// keeps. Does nothing about files in use.
-    pub(crate) fn shrink(&self) {
+    /// Leaves one free file of `bytes`, made if there is none, and removes the others: what an idle database keeps. Does
+    /// nothing about files in use.
+    pub(crate) fn shrink(&self, bytes: u64) {
         let (kept, rest) = {
             let mut state = self.state.lock();
-            let small = state.free.iter().position(|free| free.bytes == WAL_BYTES_MIN);
+            let small = state.free.iter().position(|free| free.bytes == bytes);
             let kept = small.map(|at| state.free.swap_remove(at));
             let rest = std::mem::take(&mut state.free);
             state.free.extend(kept);
@@ -261,8 +261,8 @@ impl WalPool {
                 state.next_slot += 1;
                 state.next_slot - 1
             };
-            match self.create(slot, WAL_BYTES_MIN) {
-                Ok(_) => self.state.lock().free.push(Free { slot, bytes: WAL_BYTES_MIN }),
+            match self.create(slot, bytes) {
+                Ok(_) => self.state.lock().free.push(Free { slot, bytes }),
                 Err(_) => self.remove(slot),
             }
         }

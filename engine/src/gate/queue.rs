@@ -4,12 +4,28 @@ use super::{Gate, Held};
 use crate::batch::Durability;
 use crate::error::{Error, Result};
 use crate::generation::Generation;
+use crate::limits::WAL_BYTES_MIN;
 use crate::wal::Wal;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a failed flush waits before it is tried again when no writer asks.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Without a commit for this long, a database that keeps much of a log gives it back.
+const IDLE: Duration = Duration::from_secs(10);
+/// What an idle database may keep: at a low write rate the files are small, and a flush would gain nothing.
+const IDLE_WAL_BYTES: u64 = 4 * WAL_BYTES_MIN;
+
+/// What the flush thread does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// Flush the oldest frozen generation.
+    Flush,
+    /// Nobody writes: flush what there is and give the log back.
+    Shrink,
+    End,
+}
 
 impl Gate {
     /// Waits until every commit of `generation` is visible: a flush must not publish what is not acknowledged.
@@ -71,29 +87,35 @@ impl Gate {
         Ok(())
     }
 
-    /// Parks the flush thread until there is work; false when it shall end.
-    pub(crate) fn wait_for_frozen(&self) -> bool {
+    /// Parks the flush thread until there is something to do.
+    pub(crate) fn wait_for_task(&self) -> Task {
         let mut g = self.state.lock();
+        let mut seen = g.last_seq;
         loop {
             if g.closed || self.poison.check().is_err() {
-                return false;
+                return Task::End;
             }
             if g.frozen > 0 && g.flush_error.is_none() {
-                return true;
+                return Task::Flush;
+            }
+            let patience = if g.frozen > 0 { RETRY } else { IDLE };
+            if !self.changed.wait_for(&mut g, patience).timed_out() {
+                continue;
             }
             if g.frozen > 0 {
-                if self.changed.wait_for(&mut g, RETRY).timed_out() {
-                    return true;
-                }
-            } else {
-                self.changed.wait(&mut g);
+                return Task::Flush;
             }
+            let (in_use, free) = self.pool.bytes();
+            if g.bulk.is_none() && seen == g.last_seq && in_use + free > IDLE_WAL_BYTES {
+                return Task::Shrink;
+            }
+            seen = g.last_seq;
         }
     }
 
     /// Asks for a spare once the active WAL is half full.
     pub(super) fn ask_for_spare(&self, g: &mut Held<'_>) {
-        if !self.options.clock || g.spare_asked || g.spare.is_some() {
+        if !self.options.clock || g.spare_asked || g.spare.is_some() || g.closed {
             return;
         }
         let half = g.active.as_ref().and_then(|a| a.wal()).map_or(u64::MAX, |wal| wal.bytes() / 2);
@@ -109,6 +131,9 @@ impl Gate {
         let mut g = self.state.lock();
         loop {
             if g.closed || self.poison.check().is_err() {
+                // Nobody makes it any more: a writer that waits for it shall look for itself.
+                g.spare_asked = false;
+                self.changed.notify_all();
                 return None;
             }
             if g.spare_asked {
@@ -174,6 +199,11 @@ impl Gate {
         let g = self.state.lock();
         let seq = g.last_seq;
         self.settle(g, seq, Durability::Sync)
+    }
+
+    /// Lets go of the spare.
+    pub(crate) fn drop_spare(&self) {
+        drop(self.state.lock().spare.take());
     }
 
     /// Lets go of the files the gate holds.
