@@ -222,35 +222,3 @@ fn describe_flushed(flushed: &Flushed, manifest: &mut Manifest) {
         manifest.wal_from = manifest.wal_from.max(wal.number() + 1);
     }
 }
-
-/// A manifest of a database with nothing in it.
-pub(crate) fn empty_manifest(uuid: [u8; 16], generation: u64) -> Manifest {
-    Manifest {
-        generation,
-        uuid,
-        clean: true,
-        next_id: 1,
-        wal_from: 1,
-        last_seq: 0,
-        stores: Vec::new(),
-        values: Vec::new(),
-        singletons: Vec::new(),
-        last_collection: None,
-    }
-}
-
-/// Creates the first two manifests of a new database.
-pub(crate) fn create(
-    vfs: &dyn Vfs,
-    dir: &std::path::Path,
-    uuid: [u8; 16],
-    from: u64,
-) -> Result<Manifest> {
-    let fail = |failure| match failure {
-        WriteFailure::Retry(error) | WriteFailure::Poison(error) => error,
-    };
-    manifest::write(vfs, dir, &empty_manifest(uuid, from)).map_err(fail)?;
-    let second = empty_manifest(uuid, from + 1);
-    manifest::write(vfs, dir, &second).map_err(fail)?;
-    Ok(second)
-}

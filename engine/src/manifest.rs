@@ -80,6 +80,29 @@ pub fn write(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<(), Write
     vfs.sync_dir(dir, SyncPoint::ManifestDir).map_err(|e| poison("sync", dir, e))
 }
 
+/// Creates the first two manifests of a new database, of `generation` and the one after.
+pub fn create(vfs: &dyn Vfs, dir: &Path, uuid: [u8; 16], generation: u64) -> Result<Manifest> {
+    let mut manifest = Manifest {
+        generation,
+        uuid,
+        clean: true,
+        next_id: 1,
+        wal_from: 1,
+        last_seq: 0,
+        stores: Vec::new(),
+        values: Vec::new(),
+        singletons: Vec::new(),
+        last_collection: None,
+    };
+    let fail = |failure| match failure {
+        WriteFailure::Retry(error) | WriteFailure::Poison(error) => error,
+    };
+    write(vfs, dir, &manifest).map_err(fail)?;
+    manifest.generation += 1;
+    write(vfs, dir, &manifest).map_err(fail)?;
+    Ok(manifest)
+}
+
 /// Removes what a failed create or write may have left.
 fn take_back(vfs: &dyn Vfs, dir: &Path, path: &Path, cause: Error) -> WriteFailure {
     match vfs.remove(path) {

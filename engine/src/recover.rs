@@ -170,7 +170,7 @@ impl Opening<'_> {
         let mut uuid = [0; 16];
         let drawn = self.vfs.random(&mut uuid);
         drawn.map_err(|e| Error::io("draw random bytes for", self.dir, e))?;
-        crate::install::create(&**self.vfs, self.dir, uuid, after + 1)
+        manifest::create(&**self.vfs, self.dir, uuid, after + 1)
     }
 
     /// Moves files to the quarantine.

@@ -16,28 +16,26 @@ const CRATES: [Crate; 2] = [
         layers: &[
             // Errors, maxima, atomics and locks.
             &["error", "limits", "sync"],
-            // The seam to the disk; the flag that a failed write raises; the counter of file numbers.
-            &["vfs", "poison", "numbers"],
+            // The seam to the disk; the flag a failed write raises; the counter of file numbers; choices.
+            &["vfs", "poison", "numbers", "options"],
             // Every byte on disk.
             &["format"],
-            // One file kind each; the k-way merge.
-            &["wal", "segment", "value_log", "manifest", "merge"],
+            // One file kind each.
+            &["wal", "segment", "value_log", "manifest"],
             // One store in memory; one store on disk.
             &["memtable", "tree"],
-            // One generation of all stores in memory.
+            // All stores in memory between two freezes.
             &["generation"],
             // A consistent cut.
             &["version"],
-            // Iteration over a cut.
-            &["scan"],
-            // Work that makes files and edits; policies that return data.
-            &["flush", "batch", "verify"],
-            // The single writer, the single installer, the threads.
-            &["gate", "install", "worker"],
-            // Open, whose manifests the installer writes.
-            &["recover"],
+            // Reading a cut in order; work that makes files; a staged commit.
+            &["scan", "flush", "batch"],
+            // The single writer, the single installer, the threads, open.
+            &["gate", "install", "worker", "recover"],
             // What they meet in.
             &["core"],
+            // Looking at all of it.
+            &["stats", "verify"],
             // The engine's face.
             &["db"],
             &["lib"],
