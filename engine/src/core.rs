@@ -91,6 +91,7 @@ impl Core {
         let core = Core::assemble(vfs, dir, options, access, (shared, poison, lock), found);
         if access == Access::ReadWrite {
             core.take_over_dictionaries()?;
+            core.pool.serve(true);
             core.finish_recovery(stale, &orphans, doubtful)?;
         }
         Ok(core)
@@ -420,10 +421,13 @@ impl Core {
             Access::ReadOnly => Ok(()),
             Access::ReadWrite => self.last_flush(),
         };
+        // What could not be flushed is in its WALs alone: they stay as they are.
+        self.pool.serve(result.is_ok());
         drop(self.gate.release());
         if self.access == Access::ReadWrite && result.is_ok() {
             self.pool.shrink(WAL_BYTES_MIN.min(self.options.wal_bytes_max));
         }
+        self.pool.serve(false);
         self.shared.closed.store(true, Ordering::Release);
         drop(self.lock.lock().take());
         result
@@ -444,6 +448,13 @@ impl Core {
             self.gate.sync_last()?;
         }
         flushed
+    }
+}
+
+impl Drop for Core {
+    /// An open that did not go through leaves every WAL alone.
+    fn drop(&mut self) {
+        self.pool.serve(false);
     }
 }
 

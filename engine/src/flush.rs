@@ -104,7 +104,9 @@ impl Flusher {
         let mut tables = Vec::new();
         let mut singletons = Vec::new();
         for state in &version.stores {
-            let Some(memtable) = generation.table(state.meta.id) else { continue };
+            // A table made as large as that of the generation before may have got nothing.
+            let touched = generation.table(state.meta.id).filter(|table| table.keys() > 0);
+            let Some(memtable) = touched else { continue };
             if state.meta.shape.kind == StoreKind::Singleton {
                 singletons.extend(singleton(&state.meta, memtable));
             } else {

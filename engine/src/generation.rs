@@ -183,7 +183,7 @@ impl Generation {
         before: &Generation,
         metas: &dyn Fn(u16) -> Option<Arc<StoreMeta>>,
     ) -> Self {
-        for (store, keys) in before.touched() {
+        for (store, keys) in before.touched().filter(|(_, keys)| *keys > 0) {
             if let Some(meta) = metas(store) {
                 self.table_of(&meta, keys);
             }

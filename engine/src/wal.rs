@@ -111,6 +111,9 @@ struct PoolState {
     free: Vec<Free>,
     next_slot: u64,
     in_use: u64,
+    /// Do files that come back get another life? Not before the open has gone through, and not after the end: then
+    /// whoever lets a WAL go gives up, and what is in the WAL may be all there is of a commit.
+    serving: bool,
 }
 
 /// The WAL files of a database that are between two lives, and the way to a new life.
@@ -134,7 +137,7 @@ impl WalPool {
         next_slot: u64,
     ) -> WalPool {
         let free = free.iter().map(|&(slot, bytes)| Free { slot, bytes }).collect();
-        let state = Mutex::new(PoolState { free, next_slot, in_use: 0 });
+        let state = Mutex::new(PoolState { free, next_slot, in_use: 0, serving: false });
         WalPool { vfs, dir: dir.to_path_buf(), uuid, poison, state }
     }
 
@@ -142,9 +145,17 @@ impl WalPool {
         self.dir.join(file_name(FileKind::Wal, slot))
     }
 
+    /// From now on files that come back are used again, or no longer.
+    pub(crate) fn serve(&self, serving: bool) {
+        self.state.lock().serving = serving;
+    }
+
     fn give_back(&self, free: Free) {
         let mut state = self.state.lock();
         state.in_use = state.in_use.saturating_sub(free.bytes);
+        if !state.serving {
+            return;
+        }
         if state.free.len() < FREE_MAX {
             state.free.push(free);
             return;
@@ -292,7 +303,10 @@ impl Found {
         let mut head = vec![0; (WAL_HEADER_BYTES + FRAME_HEADER_BYTES).min(bytes as usize)];
         file.read_at(0, &mut head).map_err(|e| Error::io("read", &path, e))?;
         let (page, first) = head.split_at(WAL_HEADER_BYTES.min(head.len()));
-        let header = match WalHeader::decode(page).map_err(|fault| fault.in_file(&path))? {
+        // A file of zeros shorter than a header never began a life either: what a power cut left of a new file.
+        let unborn = page.len() < WAL_HEADER_BYTES && page.iter().all(|&byte| byte == 0);
+        let decoded = if unborn { Ok(None) } else { WalHeader::decode(page) };
+        let header = match decoded.map_err(|fault| fault.in_file(&path))? {
             None if first.iter().any(|&byte| byte != 0) => {
                 return Err(Fault::at(0, What::Magic).in_file(&path));
             }

@@ -29,7 +29,7 @@ fn every_sequence_sees_its_own_moment() {
         for seq in 1..2_000u64 {
             let mut key = vec![0; usize::from(key_bytes)];
             key[1..4].copy_from_slice(&(seq as u32 * 7 % 331).to_be_bytes()[1..]);
-            let value = (seq % 5 != 0).then(|| [seq as u8; 12]);
+            let value = (seq % 5 != 0).then_some([seq as u8; 12]);
             put(&table, &mixer, &key, seq, value);
             let mut now = moments[seq as usize - 1].clone();
             now.insert(key, value);

@@ -64,7 +64,7 @@ pub(super) fn replay(
 ) -> Result<Replayed> {
     let mut wals = Vec::with_capacity(found.len());
     for found in found {
-        let Some(header) = found.header.clone() else { continue };
+        let Some(header) = found.header else { continue };
         let pool = (!opening.read_only).then(|| Arc::clone(pool));
         let wal = Arc::new(found.into_wal(&header, pool));
         if !opening.read_only {

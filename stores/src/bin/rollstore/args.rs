@@ -1,0 +1,207 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Looks after databases of rollstore, and keeps chains in them.
+#[derive(Debug, Parser)]
+#[command(name = "rollstore", version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER_HELP: &str =
+    "Exit codes: 0 fine, 1 damage, 2 usage, 3 locked by another process, 4 not found, 5 other.";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The directory of the database.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) db: PathBuf,
+    /// Show JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Take in a chain: the concatenated RLP blocks that `geth export` writes.
+    Import(Import),
+    /// Give the canonical chain back, byte for byte as it was imported.
+    Export(Export),
+    /// Look up a block, a transaction, or a key of any store.
+    Get(Get),
+    /// Show the head of the chain.
+    Head(Head),
+    /// Show what is in the database and what it takes.
+    Stat(Stat),
+    /// Read and check every byte; list each damage.
+    Verify(Verify),
+    /// Write the levels of a rollup node, reopen, check, and show rates and sizes.
+    Demo(Demo),
+}
+
+impl Command {
+    /// What every command takes.
+    pub(crate) fn common(&self) -> &Common {
+        match self {
+            Command::Import(Import { common, .. })
+            | Command::Export(Export { common, .. })
+            | Command::Get(Get { common, .. })
+            | Command::Head(Head { common })
+            | Command::Stat(Stat { common })
+            | Command::Verify(Verify { common })
+            | Command::Demo(Demo { common, .. }) => common,
+        }
+    }
+}
+
+/// `import`
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The blocks, parents before children.
+    pub(crate) file: PathBuf,
+    /// What a commit survives: a power cut, the death of the process, or (bulk) nothing until a checkpoint.
+    #[arg(long, value_enum, default_value_t = Mode::Sync)]
+    pub(crate) durability: Mode,
+    /// Print `acked NUMBER HASH` as soon as the commit of a block is durable, before anything else (with --json too).
+    #[arg(long)]
+    pub(crate) ack: bool,
+    /// Blocks between two syncs (buffered) or two checkpoints (bulk) [default: 1000 or 20000].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) every: Option<u64>,
+}
+
+/// What a commit of an import survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// A power cut, block by block.
+    Sync,
+    /// The death of the process; a power cut at intervals.
+    Buffered,
+    /// Nothing between checkpoints; the fastest.
+    Bulk,
+}
+
+/// `export`
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The first block; the first of the chain when left out.
+    #[arg(long, value_name = "N")]
+    pub(crate) from: Option<u64>,
+    /// The last block; the head when left out.
+    #[arg(long, value_name = "N")]
+    pub(crate) to: Option<u64>,
+    /// Where to; `-` is the standard output.
+    #[arg(value_name = "FILE|-")]
+    pub(crate) file: PathBuf,
+}
+
+/// `get`
+#[derive(Debug, Args)]
+#[command(override_usage = "rollstore get --db DIR block NUMBER|HASH\n       \
+    rollstore get --db DIR tx HASH\n       rollstore get --db DIR STORE [HEXKEY]")]
+pub(crate) struct Get {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// `block`, `tx`, or the name of a store.
+    #[arg(value_name = "WHAT")]
+    pub(crate) what: String,
+    /// The number or hash, or the key in hexadecimal; a singleton has none.
+    pub(crate) key: Option<String>,
+    /// Write the bytes of the value and nothing else.
+    #[arg(long)]
+    pub(crate) raw: bool,
+}
+
+/// `head`
+#[derive(Debug, Args)]
+pub(crate) struct Head {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// `stat`
+#[derive(Debug, Args)]
+pub(crate) struct Stat {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// `verify`
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// How many levels to write.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) levels: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Command, Mode};
+    use clap::{CommandFactory, Parser};
+    use std::path::Path;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(line.split(' ')).map(|cli| cli.command)
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_are_understood() {
+        let Ok(Command::Import(import)) =
+            parse("rollstore import --db d f --durability bulk --ack")
+        else {
+            panic!("import");
+        };
+        assert_eq!((import.durability, import.ack), (Mode::Bulk, true));
+        let Ok(Command::Import(import)) = parse("rollstore import f --db d") else {
+            panic!("import")
+        };
+        assert_eq!((import.durability, import.ack), (Mode::Sync, false));
+        let Ok(Command::Export(export)) = parse("rollstore export --db d --from 3 --to 9 -") else {
+            panic!("export");
+        };
+        assert_eq!(
+            (export.from, export.to, export.file.as_path()),
+            (Some(3), Some(9), Path::new("-"))
+        );
+        let get = parse("rollstore get --db d --json numbers 0x00 --raw").unwrap();
+        assert!(get.common().json);
+        assert_eq!(get.common().db, Path::new("d"));
+        for command in ["head", "stat", "verify", "demo", "get x"] {
+            assert!(parse(&format!("rollstore {command} --db d")).is_ok(), "{command}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_a_mistake_of_usage() {
+        for line in
+            ["", " head", " import --db d", " export --db d --from x -", " demo --db d --levels 0"]
+        {
+            let error = parse(&format!("rollstore{line}")).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}
