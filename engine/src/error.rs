@@ -203,7 +203,7 @@ pub enum What {
     Field(&'static str),
     /// Entries are not in their order.
     Order,
-    /// A file that is named elsewhere is not there.
+    /// A file or a record that is named elsewhere is not there.
     Missing,
     /// Commits that were acknowledged as durable cannot be read back.
     Acknowledged {
@@ -226,7 +226,7 @@ impl fmt::Display for What {
             What::Length { found, limit } => write!(f, "length {found} breaks the bound {limit}"),
             What::Field(name) => write!(f, "field {name} has a value it never has"),
             What::Order => write!(f, "entries out of order"),
-            What::Missing => write!(f, "file is missing"),
+            What::Missing => write!(f, "what must be here is missing"),
             What::Acknowledged { first, durable } => {
                 write!(f, "commit {first} is unreadable although {durable} was durable")
             }

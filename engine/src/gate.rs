@@ -324,6 +324,9 @@ impl Gate {
         while g.spare_asked && g.spare.is_none() {
             self.changed.wait(g);
             self.poison.check()?;
+            if g.closed {
+                return Err(Error::Closed); // what is written from now on nobody would flush
+            }
         }
         match g.spare.take() {
             Some(spare) if spare.bytes() >= needed => Ok(spare),

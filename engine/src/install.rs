@@ -143,6 +143,11 @@ impl Installer {
         others.any(|generation| generation.wal().is_some() && generation.bytes() > 0)
     }
 
+    /// The generations of the two newest manifests on disk.
+    pub(crate) fn kept(&self) -> Vec<u64> {
+        self.state.lock().kept.iter().rev().take(2).copied().collect()
+    }
+
     /// The newest manifest, as data.
     pub(crate) fn manifest(&self) -> Manifest {
         self.state.lock().manifest.clone()

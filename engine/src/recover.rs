@@ -70,8 +70,11 @@ type Names = BTreeMap<FileKind, BTreeSet<u64>>;
 impl Opening<'_> {
     /// Reads everything there is.
     pub(crate) fn recover(self) -> Result<Recovered> {
-        let names = self.list()?;
+        let mut names = self.list()?;
         let (manifest, doubtful) = self.choose(&names)?;
+        if newest(&names, FileKind::Manifest) < manifest.generation {
+            names = self.list()?; // it was made just now
+        }
         let version = self.version(&manifest)?;
         let found = self.wals(&names, &manifest)?;
         if !self.read_only {
@@ -99,10 +102,14 @@ impl Opening<'_> {
         let files = FileKind::ALL.iter().filter(|kind| **kind != FileKind::Manifest);
         let highest = files.map(|kind| newest(&names, *kind)).max().unwrap_or(0);
         let highest = highest.max(wal_number.unwrap_or(0)).max(manifest.wal_from);
-        let kept = manifests_up_to(&names, manifest.generation);
+        let torn = self.torn_before(&names, &manifest)?;
+        let mut kept = manifests_up_to(&names, manifest.generation);
+        kept.retain(|generation| Some(*generation) != torn);
+        let mut orphans = self.orphans(&names, &manifest);
+        orphans.extend(torn.map(|generation| manifest::path(self.dir, generation)));
         Ok(Recovered {
             kept: (kept, seen),
-            orphans: self.orphans(&names, &manifest),
+            orphans,
             version: replayed.version,
             last_seq: replayed.last_seq,
             numbers: Arc::new(Numbers::new(manifest.next_id.max(highest + 1))),
@@ -150,6 +157,19 @@ impl Opening<'_> {
                 Ok(manifest) if self.stands_alone(names, &manifest) => Ok((manifest, true)),
                 _ => Err(error),
             },
+        }
+    }
+
+    /// The manifest before this one, if it does not verify: a crash between the two copies of a commit point, after
+    /// another one in the middle of a manifest, leaves it so. It is of no use to anybody.
+    fn torn_before(&self, names: &Names, manifest: &Manifest) -> Result<Option<u64>> {
+        let older = names.get(&FileKind::Manifest).into_iter();
+        let before = older.flat_map(|set| set.range(..manifest.generation)).next_back();
+        let Some(before) = before.copied() else { return Ok(None) };
+        match manifest::read(&**self.vfs, self.dir, before) {
+            Ok(_) => Ok(None),
+            Err(Error::Corrupt(_)) => Ok(Some(before)),
+            Err(error) => Err(error),
         }
     }
 
@@ -314,14 +334,8 @@ fn newest(names: &Names, kind: FileKind) -> u64 {
 }
 
 fn manifests_up_to(names: &Names, generation: u64) -> Vec<u64> {
-    let Some(manifests) = names.get(&FileKind::Manifest) else {
-        return vec![generation - 1, generation];
-    };
-    let mut kept: Vec<u64> = manifests.range(..=generation).copied().collect();
-    if kept.last() != Some(&generation) {
-        kept.extend([generation.saturating_sub(1), generation]);
-    }
-    kept
+    let manifests = names.get(&FileKind::Manifest).into_iter();
+    manifests.flat_map(|set| set.range(..=generation).copied()).collect()
 }
 
 fn corrupt(path: &Path, offset: u64, what: What) -> Error {

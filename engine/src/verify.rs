@@ -8,13 +8,15 @@
 use crate::core::Core;
 use crate::error::{Corruption, Error, Result, What};
 use crate::format::manifest::{Manifest, Store};
-use crate::format::names::{FileKind, file_name};
+use crate::format::names::{self, FileKind, file_name};
 use crate::format::segment::Pointer;
 use crate::manifest;
+use crate::options::Access;
 use crate::segment::Segment;
 use crate::tree::expect;
 use crate::value_log::{Expected, ValueFileInfo, verify_file};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 /// How far a verification is, or how far it went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,13 +87,19 @@ impl Check<'_> {
         (self.report)(error);
     }
 
-    /// The newest manifest as it is on disk, and the one before.
+    /// The newest manifest as it is on disk, and the one before; also a damaged one that opening passed over. A writer has
+    /// moved that one aside, a reader leaves it where it is.
     fn manifests(&mut self) {
-        let (core, generation) = (self.core, self.manifest.generation);
-        let listed = core.vfs.list(&core.dir).unwrap_or_default();
-        let known = listed.iter().filter_map(|name| crate::format::names::parse(name));
-        let kept = known.filter(|(kind, n)| *kind == FileKind::Manifest && *n <= generation);
-        for (_, generation) in kept.collect::<Vec<_>>() {
+        let core = self.core;
+        let mut kept = core.installer.kept();
+        if core.report.manifest_passed_over && core.access == Access::ReadOnly {
+            let listed = core.vfs.list(&core.dir).unwrap_or_default();
+            let known = listed.iter().filter_map(|name| names::parse(name));
+            let read = kept.first().copied().unwrap_or_default();
+            let newer = known.filter(|(kind, n)| *kind == FileKind::Manifest && *n > read);
+            kept.extend(newer.map(|(_, generation)| generation).collect::<Vec<_>>());
+        }
+        for generation in kept {
             if let Err(error) = manifest::read(&*core.vfs, &core.dir, generation) {
                 // A writer may have removed an old one meanwhile.
                 if error.is_corruption() {
@@ -182,11 +190,7 @@ impl Check<'_> {
                 let what = What::Field("record of another key");
                 damages.push(Error::from(Corruption::new(&path, offset, what)).at_key(&key));
             }
-            for (offset, pointed) in places {
-                let name = self.manifest.stores.iter().find(|store| store.id == pointed.store);
-                let error = Error::from(Corruption::new(&path, offset, What::Missing));
-                damages.push(error.in_store(name.map_or("", |store| &store.name)));
-            }
+            let damages = self.blame(&path, damages, places.into_iter().collect());
             damages.into_iter().for_each(|error| self.damage(error));
             self.done.records += records;
             self.done.files += 1;
@@ -195,6 +199,43 @@ impl Check<'_> {
                 return;
             }
         }
+    }
+
+    /// Gives the damages of a value file the stores whose records they are in. Where an entry points and neither a
+    /// record nor a damage was found, the record is missing.
+    fn blame(
+        &self,
+        path: &Path,
+        damages: Vec<Error>,
+        mut unread: BTreeMap<u64, Pointed>,
+    ) -> Vec<Error> {
+        let name = |pointed: Pointed| {
+            let store = self.manifest.stores.iter().find(|store| store.id == pointed.store);
+            store.map_or("", |store| &store.name)
+        };
+        let mut blamed = Vec::with_capacity(damages.len());
+        let mut explained = Vec::new();
+        for error in damages {
+            let Error::Corrupt(damage) = &error else {
+                blamed.push(error);
+                continue;
+            };
+            let before = unread.range(..=damage.offset).next_back();
+            let hit = before.filter(|(at, pointed)| damage.offset - **at < u64::from(pointed.len));
+            blamed.push(match hit {
+                None => error,
+                Some((&at, &pointed)) => {
+                    explained.push(at);
+                    error.in_store(name(pointed))
+                }
+            });
+        }
+        explained.iter().for_each(|at| _ = unread.remove(at));
+        for (offset, pointed) in unread {
+            let error = Error::from(Corruption::new(path, offset, What::Missing));
+            blamed.push(error.in_store(name(pointed)));
+        }
+        blamed
     }
 
     /// Values that are still in the log: each is read through its entry.

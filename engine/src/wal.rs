@@ -43,7 +43,7 @@ pub(crate) struct Wal {
 impl Drop for Wal {
     fn drop(&mut self) {
         if let Some(pool) = &self.pool {
-            pool.give_back(Free { slot: self.slot, bytes: self.bytes });
+            pool.give_back(Free { slot: self.slot, bytes: self.bytes, whole: true });
         }
     }
 }
@@ -104,6 +104,8 @@ impl Wal {
 struct Free {
     slot: u64,
     bytes: u64,
+    /// Is its length known to be on disk?
+    whole: bool,
 }
 
 #[derive(Debug, Default)]
@@ -136,7 +138,7 @@ impl WalPool {
         free: &[(u64, u64)],
         next_slot: u64,
     ) -> WalPool {
-        let free = free.iter().map(|&(slot, bytes)| Free { slot, bytes }).collect();
+        let free = free.iter().map(|&(slot, bytes)| Free { slot, bytes, whole: false }).collect();
         let state = Mutex::new(PoolState { free, next_slot, in_use: 0, serving: false });
         WalPool { vfs, dir: dir.to_path_buf(), uuid, poison, state }
     }
@@ -197,12 +199,12 @@ impl WalPool {
         };
         small.iter().for_each(|free| self.remove(free.slot));
         let made = match reused {
-            Some(free) => self.open_free(slot).map(|file| (file, free.bytes)),
+            Some(free) => self.open_free(free).map(|file| (file, free.bytes)),
             None => self.create(slot, bytes).map(|file| (file, bytes)),
         };
         let new = reused.is_none();
         let result = made.and_then(|(file, bytes)| {
-            let (path, seed) = (self.path(slot), self.begin(&*file, slot, number, generation)?);
+            let (path, seed) = (self.path(slot), self.begin(&*file, slot, (number, generation, bytes))?);
             if new {
                 self.sync_dir()?;
             }
@@ -217,9 +219,18 @@ impl WalPool {
         result
     }
 
-    fn open_free(&self, slot: u64) -> Result<Arc<dyn File>> {
-        let path = self.path(slot);
-        self.vfs.open_write(&path).map_err(|e| Error::io("open", &path, e))
+    fn open_free(&self, free: Free) -> Result<Arc<dyn File>> {
+        let path = self.path(free.slot);
+        let file = self.vfs.open_write(&path).map_err(|e| Error::io("open", &path, e))?;
+        if !free.whole {
+            self.settle(&*file, &path)?;
+        }
+        Ok(file)
+    }
+
+    /// Makes the length of a file durable, which the header that comes next speaks of.
+    fn settle(&self, file: &dyn File, path: &Path) -> Result<()> {
+        file.sync(SyncPoint::WalHeader).map_err(|e| Error::io("sync", path, e))
     }
 
     /// Makes a file of zeros. What a failure leaves behind is removed.
@@ -233,16 +244,22 @@ impl WalPool {
             file.write_at(at, zeros).map_err(|e| Error::io("write", &path, e))?;
             at += len;
         }
+        self.settle(&*file, &path)?;
         Ok(file)
     }
 
     /// Begins a life: header, synced.
-    fn begin(&self, file: &dyn File, slot: u64, number: u64, generation: u64) -> Result<Seed> {
+    fn begin(
+        &self,
+        file: &dyn File,
+        slot: u64,
+        (number, generation, bytes): (u64, u64, u64),
+    ) -> Result<Seed> {
         let path = self.path(slot);
         let mut seed = [0; 4];
         self.vfs.random(&mut seed).map_err(|e| Error::io("draw random bytes for", &path, e))?;
-        let header =
-            WalHeader { uuid: self.uuid, number, generation, seed: u32::from_le_bytes(seed) };
+        let (uuid, seed) = (self.uuid, u32::from_le_bytes(seed));
+        let header = WalHeader { uuid, number, generation, seed, bytes };
         file.write_at(0, &header.encode()).map_err(|e| Error::io("write", &path, e))?;
         file.sync(SyncPoint::WalHeader).map_err(|e| Error::io("sync", &path, e))?;
         Ok(header.frame_seed())
@@ -273,7 +290,7 @@ impl WalPool {
                 state.next_slot - 1
             };
             match self.create(slot, bytes) {
-                Ok(_) => self.state.lock().free.push(Free { slot, bytes }),
+                Ok(_) => self.state.lock().free.push(Free { slot, whole: true, bytes }),
                 Err(_) => self.remove(slot),
             }
         }
@@ -295,7 +312,8 @@ pub(crate) struct Found {
 
 impl Found {
     /// Opens the file of `slot` and reads its header. A header that does not verify in either copy is damage, and so is
-    /// a header of zeros before frames: which WALs are needed would be a guess.
+    /// a header of zeros before frames: which WALs are needed would be a guess. So is a file shorter than its header
+    /// says: what is missing at its end may have been acknowledged.
     pub(crate) fn open(vfs: &dyn Vfs, dir: &Path, slot: u64, uuid: &[u8; 16]) -> Result<Found> {
         let path = dir.join(file_name(FileKind::Wal, slot));
         let file = vfs.open(&path).map_err(|e| Error::io("open", &path, e))?;
@@ -312,6 +330,10 @@ impl Found {
             }
             Some(header) if header.uuid != *uuid => {
                 return Err(Fault::at(0, What::Field("uuid")).in_file(&path));
+            }
+            Some(header) if header.bytes > bytes => {
+                let what = What::Length { found: bytes, limit: header.bytes };
+                return Err(Fault::at(bytes, what).in_file(&path));
             }
             header => header,
         };

@@ -11,7 +11,7 @@
 //!              32     8 number of this life of the file
 //!              40     8 manifest generation when it was made
 //!              48     4 random seed of this life
-//!              52     8 zero
+//!              52     8 length of the file, which had it on disk before this was written
 //!              60     4 CRC-32C of all before, seeded with (uuid, 0), position 0
 //!
 //! frame    offset bytes field
@@ -82,6 +82,8 @@ pub struct WalHeader {
     pub generation: u64,
     /// Random, one for each life.
     pub seed: u32,
+    /// The length of the file: a shorter one has lost its end.
+    pub bytes: u64,
 }
 
 impl WalHeader {
@@ -95,7 +97,7 @@ impl WalHeader {
         record.put_u64(self.number);
         record.put_u64(self.generation);
         record.put_u32(self.seed);
-        record.put_u64(0);
+        record.put_u64(self.bytes);
         let sum = Seed::new(&self.uuid, 0).sum(0, &record);
         record.put_u32(sum);
 
@@ -152,13 +154,13 @@ impl WalHeader {
             number: reader.u64()?,
             generation: reader.u64()?,
             seed: reader.u32()?,
+            bytes: reader.u64()?,
         };
-        let zero = reader.u64()?;
         let stored = reader.u32()?;
         let covered = Reader::new(record, at).take(RECORD_BYTES - 4)?;
         Seed::new(&header.uuid, 0).check(0, covered, stored, at + RECORD_CRC_AT)?;
         match version {
-            FORMAT_VERSION if reserved == 0 && zero == 0 => Ok(header),
+            FORMAT_VERSION if reserved == 0 => Ok(header),
             FORMAT_VERSION => Err(Fault::at(at, What::Field("reserved"))),
             found if found > FORMAT_VERSION => Err(Fault::Newer { found }),
             _ => Err(Fault::at(at + WAL_MAGIC.len() as u64, What::Field("version"))),

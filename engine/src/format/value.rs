@@ -110,12 +110,14 @@ impl FileHeader {
 
     /// Reads a header; the caller compares uuid and id with those it expects.
     pub fn decode(bytes: &[u8]) -> Result<FileHeader, Fault> {
-        let mut reader = begin(bytes, 0, &HEADER_MAGIC)?;
+        let (mut reader, version) = begin(bytes, 0, &HEADER_MAGIC)?;
         let dictionaries = reader.u32()?;
         let (uuid, id) = (reader.array()?, reader.u64()?);
         let dictionary_bytes = reader.u64()?;
-        reader.zeros(FILE_HEADER_BYTES - CRC_BYTES - 48)?;
-        finish(&mut reader, bytes, 0, Seed::new(&uuid, id))?;
+        let mut zeros = reader.clone();
+        reader.take(FILE_HEADER_BYTES - CRC_BYTES - 48)?;
+        finish(&mut reader, bytes, 0, Seed::new(&uuid, id), version)?;
+        zeros.zeros(FILE_HEADER_BYTES - CRC_BYTES - 48)?;
         if dictionaries > DICTIONARIES_MAX {
             return Err(Fault::at(12, What::Field("dictionary count")));
         }
@@ -167,12 +169,12 @@ impl Trailer {
 
     /// Reads the trailer that begins at `offset` of its file.
     pub fn decode(bytes: &[u8], offset: u64) -> Result<Trailer, Fault> {
-        let mut reader = begin(bytes, offset, &TRAILER_MAGIC)?;
+        let (mut reader, version) = begin(bytes, offset, &TRAILER_MAGIC)?;
         let (uuid, id) = (reader.array()?, reader.u64()?);
         let records = reader.u64()?;
         let records_end = reader.u64()?;
         let (level_min, level_max) = (reader.u32()?, reader.u32()?);
-        finish(&mut reader, bytes, offset, Seed::new(&uuid, id))?;
+        finish(&mut reader, bytes, offset, Seed::new(&uuid, id), version)?;
         if records_end != offset {
             return Err(Fault::at(offset + 44, What::Length { found: records_end, limit: offset }));
         }
@@ -187,26 +189,35 @@ impl Trailer {
     }
 }
 
-/// Checks magic and version, and hands on what follows them.
-fn begin<'a>(bytes: &'a [u8], offset: u64, magic: &[u8; 8]) -> Result<Reader<'a>, Fault> {
+/// Checks the magic, and hands on what follows the version, and the version.
+fn begin<'a>(bytes: &'a [u8], offset: u64, magic: &[u8; 8]) -> Result<(Reader<'a>, u32), Fault> {
     let mut reader = Reader::new(bytes, offset);
     if reader.array::<8>()? != *magic {
         return Err(Fault::at(offset, What::Magic));
     }
-    match reader.u32()? {
-        FORMAT_VERSION => Ok(reader),
-        0 => Err(reader.field(4, "version")),
-        found => Err(Fault::Newer { found }),
-    }
+    let version = reader.u32()?;
+    Ok((reader, version))
 }
 
-/// Reads the checksum at the end and holds it against all that precedes it.
-fn finish(reader: &mut Reader<'_>, bytes: &[u8], offset: u64, seed: Seed) -> Result<(), Fault> {
+/// Reads the checksum at the end and holds it against all that precedes it; only then is the version believed, so that
+/// a flipped bit in it is damage and not a newer format.
+fn finish(
+    reader: &mut Reader<'_>,
+    bytes: &[u8],
+    offset: u64,
+    seed: Seed,
+    version: u32,
+) -> Result<(), Fault> {
     let at = reader.offset();
     let stored = reader.u32()?;
     reader.end()?;
     let covered = bytes.len().saturating_sub(CRC_BYTES);
-    seed.check(offset, bytes.get(..covered).unwrap_or_default(), stored, at)
+    seed.check(offset, bytes.get(..covered).unwrap_or_default(), stored, at)?;
+    match version {
+        FORMAT_VERSION => Ok(()),
+        0 => Err(Fault::at(offset + HEADER_MAGIC.len() as u64, What::Field("version"))),
+        found => Err(Fault::Newer { found }),
+    }
 }
 
 /// A dictionary as a value file carries it.

@@ -80,16 +80,18 @@ pub(super) fn replay(
         report: Recovery::default(),
     };
     let (mut end, mut unused) = (None, Vec::new());
+    let mut named = false;
     let mut next = 0;
     while let Some(wal) = wals.get(next) {
         let generation = Generation::new(Log::Wal(Arc::clone(wal)), replay.last_seq);
         let first = replay.last_seq;
         let stop = replay.wal(wal, &generation, &version)?;
-        // A WAL in which nothing goes on may be a spare that was never used: the log ends in the one before, unless a
-        // later one has the next frame.
-        if stop.frames > 0 || end.is_none() {
+        // A WAL in which nothing goes on, and which no seal names, may be a spare that was never used: the log ends in
+        // the one before, unless a later one has the next frame.
+        if stop.frames > 0 || named || end.is_none() {
             end = Some((next, stop.at));
         }
+        named = stop.successor.is_some();
         if replay.last_seq > first {
             version.frozen.insert(0, Arc::new(generation));
             replay.report.generations += 1;

@@ -8,7 +8,7 @@ use crate::limits::{LEVEL_MAX, SINGLETON_BYTES_MAX, VALUE_BYTES_MAX};
 use proptest::prelude::*;
 
 const HEADER: WalHeader =
-    WalHeader { uuid: *b"0123456789abcdef", number: 7, generation: 3, seed: 99 };
+    WalHeader { uuid: *b"0123456789abcdef", number: 7, generation: 3, seed: 99, bytes: 1 << 20 };
 const OFFSET: u64 = 12_288;
 
 /// Store `n` has kind `n`.

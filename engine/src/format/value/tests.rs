@@ -159,9 +159,31 @@ fn headers_with_huge_counts_are_refused() {
 
 #[test]
 fn a_newer_version_says_so() {
-    let mut bytes = header().encode();
-    bytes[8] = 9;
-    assert_eq!(FileHeader::decode(&bytes), Err(Fault::Newer { found: 9 }));
+    let newer = |mut bytes: Vec<u8>, position| {
+        bytes[8] = 9;
+        let covered = bytes.len() - CRC_BYTES;
+        let crc = seed().sum(position, &bytes[..covered]);
+        bytes[covered..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    };
+    let header = newer(header().encode(), 0);
+    assert_eq!(FileHeader::decode(&header), Err(Fault::Newer { found: 9 }));
+    let trailer = newer(trailer().encode(), OFFSET);
+    assert_eq!(Trailer::decode(&trailer, OFFSET), Err(Fault::Newer { found: 9 }));
+}
+
+#[test]
+fn a_flipped_bit_in_the_version_is_damage_not_a_newer_format() {
+    for bit in 8 * 8..12 * 8 {
+        let flip = |mut bytes: Vec<u8>| {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        };
+        let header = FileHeader::decode(&flip(header().encode()));
+        assert!(matches!(header, Err(Fault::Damaged { .. })), "{header:?}");
+        let trailer = Trailer::decode(&flip(trailer().encode()), OFFSET);
+        assert!(matches!(trailer, Err(Fault::Damaged { .. })), "{trailer:?}");
+    }
 }
 
 #[test]

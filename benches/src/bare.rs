@@ -1,0 +1,56 @@
+//! The same bytes through nothing but `pwrite` and `fdatasync`, into a file that is there already: what any store that
+//! writes a log has to pay.
+
+use crate::Result;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+const PAGE_BYTES: u64 = 4096;
+
+/// A file of zeros that is on disk.
+#[derive(Debug)]
+pub struct Bare {
+    file: File,
+    path: PathBuf,
+    bytes: u64,
+    position: u64,
+}
+
+impl Bare {
+    /// Makes a file of at least `bytes`.
+    pub fn create(path: &Path, bytes: u64) -> Result<Bare> {
+        let file = File::create_new(path)?;
+        let zeros = vec![0; 1 << 20];
+        let mut at = 0;
+        while at < bytes {
+            file.write_all_at(&zeros, at)?;
+            at += zeros.len() as u64;
+        }
+        file.sync_all()?;
+        Ok(Bare { file, path: path.to_path_buf(), bytes: at, position: 0 })
+    }
+
+    /// Writes behind what was written before, from the beginning again at the end.
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.position + bytes.len() as u64 > self.bytes {
+            self.position = 0;
+        }
+        self.file.write_all_at(bytes, self.position)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Syncs what was written; the next write begins a page.
+    pub fn sync(&mut self) -> Result<()> {
+        self.file.sync_data()?;
+        self.position = self.position.next_multiple_of(PAGE_BYTES);
+        Ok(())
+    }
+
+    /// Removes the file.
+    pub fn remove(self) -> Result<()> {
+        Ok(std::fs::remove_file(&self.path)?)
+    }
+}
