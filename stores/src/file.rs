@@ -240,6 +240,12 @@ impl<K: Key, H: FixedCodec, V: Codec, Kind> File<K, H, V, Kind, Rw> {
 
 impl<K: Key, H: FixedCodec, V: Codec> File<K, H, V, Given, Rw> {
     /// Stages `key` bound to `value` and `header`, whether it is there or not.
+    ///
+    /// A key that is there already is written again, whole, even with the same value. In the log that is 11 bytes and
+    /// those of key, header and value (a commit adds 60, rounded up to a multiple of 8). At the next flush it is 32 bytes
+    /// and those of key, header and value, rounded up to a multiple of 8, in the value file: less what compression
+    /// saves, and once for all appends to the key since the flush before. Where a value never changes, such as the
+    /// preimage of a hash, ask [`contains`](File::contains) first.
     #[doc(alias = "add")]
     pub fn append(&self, batch: &mut Batch, key: &K::Item, header: &H::Item, value: &V::Item) {
         self.stage(batch, key, header, value);

@@ -237,6 +237,7 @@ impl<K: Key, V: FixedCodec, Kind> Table<K, V, Kind, Rw> {
     #[doc(alias = "add")]
     pub fn put(&self, batch: &mut Batch, key: &K::Item, value: &V::Item) {
         batch.stage(|staged, scratch| {
+            scratch.reserve(K::SIZE + V::SIZE);
             K::encode(key, scratch);
             V::encode(value, scratch);
             let (key, value) = scratch.split_at(K::SIZE);

@@ -13,7 +13,70 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str =
-    "Exit codes: 0 fine, 1 damage, 2 usage, 3 locked by another process, 4 not found, 5 other.";
+    "Exit codes: 0 fine, 1 damage, 2 usage, 3 locked by another process, 4 not found, 5 other.
+
+Examples:
+  rollstore demo --db /tmp/demo
+  geth export chain.rlp && rollstore import --db chain chain.rlp
+  rollstore export --db chain copy.rlp && cmp chain.rlp copy.rlp";
+
+const IMPORT_HELP: &str = "\
+One commit a block, over the stores blocks, numbers, transactions, head and base. Run again, it goes on
+from the head. A file that forks off the stored chain is a reorganisation: its blocks are stored, then one
+commit moves numbers and head, and the tip of the file wins, shorter or not. A file that does not link to
+the stored chain is refused. Ctrl-C stops between two blocks, with everything so far durable.
+
+Examples:
+  rollstore import --db chain chain.rlp
+  rollstore import --db chain chain.rlp --durability bulk
+  rollstore import --db chain chain.rlp --durability buffered --every 100 --ack";
+
+const EXPORT_HELP: &str = "\
+A file gets its name when it is whole.
+
+Examples:
+  rollstore export --db chain copy.rlp
+  rollstore export --db chain --from 1000 --to 1999 - | sha256sum";
+
+const GET_HELP: &str = "\
+Hexadecimal with or without 0x. `canonical` says whether the block is on the chain that ends with the head;
+blocks that a reorganisation left behind are still found by hash.
+
+Examples:
+  rollstore get --db chain block 172032
+  rollstore get --db chain block 0xaf105ff1... --raw | xxd
+  rollstore get --db chain tx 0x5c504ed4... --json
+  rollstore get --db chain numbers 000000000002a000
+  rollstore get --db chain head";
+
+const HEAD_HELP: &str = "\
+Examples:
+  rollstore head --db chain
+  rollstore head --db chain --json | jq .number";
+
+const STAT_HELP: &str = "\
+Nothing is written: what opening had to recover is recovered again by the next open. `entries` counts a key
+once for each place it stands in, so it is exact for keys that were written once.
+
+Examples:
+  rollstore stat --db chain
+  rollstore stat --db chain --json | jq '.stores[] | select(.name == \"blocks\")'";
+
+const VERIFY_HELP: &str = "\
+Follows every pointer to its value, and checks order and what the files say of one another. Exits with 1 if
+anything is damaged, and lists each damage with its store, file and offset.
+
+Examples:
+  rollstore verify --db chain
+  rollstore verify --db chain --json | jq .damage";
+
+const DEMO_HELP: &str = "\
+One synced commit a level over thirteen stores: blocks, messages, inboxes, commitments, levels, heads. Every
+64 levels the last one to three are reorganised. Makes a new database in an empty or missing directory.
+
+Examples:
+  rollstore demo --db /tmp/demo
+  rollstore demo --db /tmp/demo --levels 1000 --json";
 
 /// What every command takes.
 #[derive(Debug, Args)]
@@ -30,18 +93,25 @@ pub(crate) struct Common {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Take in a chain: the concatenated RLP blocks that `geth export` writes.
+    #[command(after_help = IMPORT_HELP)]
     Import(Import),
     /// Give the canonical chain back, byte for byte as it was imported.
+    #[command(after_help = EXPORT_HELP)]
     Export(Export),
     /// Look up a block, a transaction, or a key of any store.
+    #[command(after_help = GET_HELP)]
     Get(Get),
     /// Show the head of the chain.
+    #[command(after_help = HEAD_HELP)]
     Head(Head),
     /// Show what is in the database and what it takes.
+    #[command(after_help = STAT_HELP)]
     Stat(Stat),
     /// Read and check every byte; list each damage.
+    #[command(after_help = VERIFY_HELP)]
     Verify(Verify),
     /// Write the levels of a rollup node, reopen, check, and show rates and sizes.
+    #[command(after_help = DEMO_HELP)]
     Demo(Demo),
 }
 

@@ -148,7 +148,7 @@ fn report(
         .field("checked", "everything reads back as it was written")
         .table("times", &["what", "count", "seconds", "per_second"], timings)
         .table(
-            "store",
+            "stores",
             &["name", "kind", "entries", "segment_bytes", "value_bytes"],
             stores.collect(),
         )

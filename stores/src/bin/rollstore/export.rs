@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Export, output: Output) -> Outcome {
     if args.file == Path::new("-") {
         return Ok(());
     }
-    let report = Report::new().field("from", from).field("to", to);
+    let report = Report::new().name("from", from).name("to", to);
     output.print(&report.field("blocks", to - from + 1).field("bytes", bytes))
 }
 

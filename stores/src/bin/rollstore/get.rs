@@ -28,15 +28,15 @@ pub(crate) fn head(args: &Head, output: Output) -> Outcome {
     let (base, head) = chain.ends()?;
     let header = chain.blocks.header(&head.hash)?.ok_or_else(|| missing(&head.hash))?;
     let report = facts(Report::new(), &head.hash, &header);
-    output.print(&report.field("base", base.number).field("base_hash", hex(&base.hash)))
+    output.print(&report.name("base", base.number).field("base_hash", hex(&base.hash)))
 }
 
 fn facts(report: Report, hash: &Hash, header: &BlockHeader) -> Report {
     report
-        .field("number", header.number)
+        .name("number", header.number)
         .field("hash", hex(hash))
         .field("parent", hex(&header.parent))
-        .field("timestamp", header.timestamp)
+        .name("timestamp", header.timestamp)
         .field("state_root", hex(&header.state_root))
         .field("transactions", header.transactions)
 }
@@ -86,7 +86,7 @@ fn transaction(chain: &Chain<Ro>, hash: &str, raw: bool, output: Output) -> Outc
     let report = Report::new()
         .field("hash", hex(&hash))
         .field("block", hex(&block))
-        .field("number", number)
+        .name("number", number)
         .field("index", index)
         .field("canonical", chain.is_canonical(number, &block)?);
     output.print(&report.field("bytes", bytes.len()).field("transaction", hex(&bytes)))
@@ -118,7 +118,7 @@ fn entry(db: &Database<Ro>, name: &str, key: Option<&str>, raw: bool, output: Ou
     let mut report =
         Report::new().field("store", name).field("kind", store.shape().kind.to_string());
     if !key.is_empty() {
-        report = report.field("key", hex(&key)).field("level", found.level);
+        report = report.field("key", hex(&key)).name("level", found.level);
     }
     if let Some(header) = &found.header {
         report = report.field("header", hex(header));

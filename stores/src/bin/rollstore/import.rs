@@ -73,7 +73,7 @@ fn report(counts: &Counts, head: Option<Tip>, stopped: bool, seconds: f64) -> Re
         .field("transactions", counts.transactions)
         .field("bytes", counts.bytes)
         .field("reorganised", counts.reorganised)
-        .field("head", head.map(|head| head.number))
+        .name("head", head.map(|head| head.number))
         .field("hash", head.map(|head| hex(&head.hash)))
         .field("stopped", stopped)
         .field("seconds", (seconds * 1e3).round() / 1e3)

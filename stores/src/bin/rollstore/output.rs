@@ -6,6 +6,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 use std::io::{self, IsTerminal, Write};
 
+/// Longest text of a field that a terminal gets.
+const SHOWN_MAX: usize = 160;
+
 /// What a command found out.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -15,7 +18,13 @@ pub(crate) struct Report {
 #[derive(Debug)]
 enum Part {
     Field(&'static str, Value),
-    Table { name: &'static str, columns: &'static [&'static str], rows: Vec<Vec<Value>> },
+    /// A number that is a name, and reads best as it is.
+    Name(&'static str, Value),
+    Table {
+        name: &'static str,
+        columns: &'static [&'static str],
+        rows: Vec<Vec<Value>>,
+    },
 }
 
 impl Report {
@@ -27,6 +36,12 @@ impl Report {
     /// And one fact.
     pub(crate) fn field(mut self, name: &'static str, value: impl Into<Value>) -> Report {
         self.parts.push(Part::Field(name, value.into()));
+        self
+    }
+
+    /// And one number that names something: a height, a moment.
+    pub(crate) fn name(mut self, name: &'static str, value: impl Into<Value>) -> Report {
+        self.parts.push(Part::Name(name, value.into()));
         self
     }
 
@@ -45,7 +60,7 @@ impl Report {
         let mut object = Map::new();
         for part in &self.parts {
             let (name, value) = match part {
-                Part::Field(name, value) => (name, value.clone()),
+                Part::Field(name, value) | Part::Name(name, value) => (name, value.clone()),
                 Part::Table { name, columns, rows } => {
                     let rows = rows.iter().map(|row| {
                         let cells = columns.iter().zip(row);
@@ -63,7 +78,9 @@ impl Report {
         let mut out = String::new();
         for part in &self.parts {
             match part {
-                Part::Field(name, value) => out += &format!("{name}\t{}\n", plain(value)),
+                Part::Field(name, value) | Part::Name(name, value) => {
+                    out += &format!("{name}\t{}\n", plain(value));
+                }
                 Part::Table { name, rows, .. } => {
                     for row in rows {
                         let cells: Vec<String> = row.iter().map(plain).collect();
@@ -77,7 +94,7 @@ impl Report {
 
     fn terminal(&self) -> String {
         let widest = self.parts.iter().filter_map(|part| match part {
-            Part::Field(name, _) => Some(name.len()),
+            Part::Field(name, _) | Part::Name(name, _) => Some(name.len()),
             Part::Table { .. } => None,
         });
         let widest = widest.max().unwrap_or(0);
@@ -85,8 +102,10 @@ impl Report {
         for part in &self.parts {
             match part {
                 Part::Field(name, value) => {
-                    out += &format!("{name:<widest$}  {}\n", grouped(value))
+                    out += &format!("{name:<widest$}  {}\n", shortened(&grouped(value)));
                 }
+                Part::Name(name, value) => out += &format!("{name:<widest$}  {}\n", plain(value)),
+                Part::Table { rows, .. } if rows.is_empty() => {}
                 Part::Table { name, columns, rows } => {
                     out += &format!("\n{name}\n{}", aligned(columns, rows));
                 }
@@ -128,6 +147,17 @@ fn grouped(value: &Value) -> String {
     out
 }
 
+/// The beginning of what would fill the screen.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => {
+            let (shown, rest) = text.split_at(end);
+            format!("{shown}... and {} characters more", rest.chars().count())
+        }
+        None => text.to_owned(),
+    }
+}
+
 /// Columns as wide as their widest cell, numbers to the right.
 fn aligned(columns: &[&str], rows: &[Vec<Value>]) -> String {
     let cells: Vec<Vec<String>> =
@@ -139,8 +169,8 @@ fn aligned(columns: &[&str], rows: &[Vec<Value>]) -> String {
     };
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     let is_number = |column: usize| {
-        let mut cells = rows.iter().filter_map(|row| row.get(column)).peekable();
-        cells.peek().is_some() && cells.all(|cell| cell.is_number() || cell.is_null())
+        let cells = || rows.iter().filter_map(|row| row.get(column));
+        cells().any(Value::is_number) && cells().all(|cell| cell.is_number() || cell.is_null())
     };
     let right: Vec<bool> = (0..columns.len()).map(is_number).collect();
     let line = |cells: Vec<&str>| {
@@ -291,6 +321,18 @@ mod tests {
                         \x20 blocks     8,192  true\n\
                         \x20 a\\tb\\nc        -  false\nmean     1.5\n";
         assert_eq!(report().terminal(), expected);
+    }
+
+    #[test]
+    fn a_terminal_gets_no_empty_table_and_no_endless_line() {
+        let report = Report::new()
+            .table("none", &["a"], Vec::new())
+            .name("number", 4_000_000)
+            .field("long", "x".repeat(1_000));
+        let shown = report.terminal();
+        assert!(shown.starts_with("number  4000000\nlong    xxx"), "{shown}");
+        assert!(shown.ends_with("xxx... and 840 characters more\n"), "{shown}");
+        assert!(report.plain().len() > 1_000);
     }
 
     #[test]

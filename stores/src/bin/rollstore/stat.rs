@@ -16,7 +16,6 @@ pub(crate) fn run(args: &Stat, output: Output) -> Outcome {
     let (stats, kinds) = (db.stats(), by_kind(&args.common.db)?);
     let dead = |store: &StoreStats| store.value_bytes.saturating_sub(store.value_live_bytes);
     let report = Report::new()
-        .field("stores", stats.stores.len())
         .field("entries", stats.stores.iter().map(|store| store.entries).sum::<u64>())
         .field("bytes", kinds.values().map(|kind| kind.bytes).sum::<u64>())
         .field("value_live_bytes", stats.value_live_bytes)
@@ -67,7 +66,7 @@ fn tables(report: Report, stats: &Stats, kinds: &BTreeMap<&'static str, Files>) 
         ]
     });
     report.table("files", &["kind", "count", "bytes"], files.collect()).table(
-        "store",
+        "stores",
         &[
             "name",
             "kind",

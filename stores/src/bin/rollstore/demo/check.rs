@@ -39,12 +39,12 @@ pub(super) fn all(node: &Node<Ro>, last: u32, progress: &Progress) -> Outcome<Re
     }
     singletons(node, last)?;
     let found = [
-        ("l2_blocks", node.blocks.iter()?.count(), records),
-        ("messages", node.messages.iter()?.count(), records),
-        ("inboxes", node.inboxes.iter()?.count(), records),
-        ("commitments", node.commitments.iter()?.count(), commitments),
-        ("commitments_published_at_level", node.published.iter()?.count(), commitments),
-        ("levels_to_hashes", node.levels.range(..)?.count(), last as usize + 1),
+        ("l2_blocks", count(node.blocks.iter()?)?, records),
+        ("messages", count(node.messages.iter()?)?, records),
+        ("inboxes", count(node.inboxes.iter()?)?, records),
+        ("commitments", count(node.commitments.iter()?)?, commitments),
+        ("commitments_published_at_level", count(node.published.iter()?)?, commitments),
+        ("levels_to_hashes", count(node.levels.range(..)?)?, last as usize + 1),
     ];
     for (store, found, written) in found {
         if found != written {
@@ -52,6 +52,10 @@ pub(super) fn all(node: &Node<Ro>, last: u32, progress: &Progress) -> Outcome<Re
         }
     }
     Ok(reads)
+}
+
+fn count<T>(mut entries: impl Iterator<Item = rollstore::Result<T>>) -> rollstore::Result<usize> {
+    entries.try_fold(0, |count, entry| entry.map(|_| count + 1))
 }
 
 /// The records of one level; says how many reads that were.
