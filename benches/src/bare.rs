@@ -21,7 +21,8 @@ impl Bare {
     /// Makes a file of at least `bytes`.
     pub fn create(path: &Path, bytes: u64) -> Result<Bare> {
         let file = File::create_new(path)?;
-        let zeros = vec![0; 1 << 20];
+        // Small pieces: of all ways to make the file this is the one with the fastest writes later.
+        let zeros = vec![0; 16 << 10];
         let mut at = 0;
         while at < bytes {
             file.write_all_at(&zeros, at)?;

@@ -9,6 +9,9 @@ use crate::limits::{BATCH_BYTES_MAX, LEVEL_MAX, SINGLETON_BYTES_MAX, VALUE_BYTES
 use crate::version::Store;
 use std::collections::HashMap;
 
+/// Room that every batch begins with.
+const SMALL_FRAME_BYTES: usize = 512;
+
 /// How much a commit promises when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Durability {
@@ -33,7 +36,9 @@ pub struct Batch {
 
 impl Batch {
     pub(crate) fn new(database: u64) -> Batch {
-        let frame = vec![0; FRAME_HEADER_BYTES];
+        // A small commit is staged, framed and padded without another allocation.
+        let mut frame = Vec::with_capacity(SMALL_FRAME_BYTES);
+        frame.resize(FRAME_HEADER_BYTES, 0);
         Batch { database, level: None, ops: 0, removes: false, frame, memory: 0 }
     }
 

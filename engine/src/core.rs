@@ -13,10 +13,11 @@ use crate::gate::{Blocked, Gate, GateOptions};
 use crate::generation::BulkLog;
 use crate::install::{Copies, Edit, Installer};
 use crate::limits::{FROZEN_MAX, NAME_BYTES_MAX, STORES_MAX, WAL_BYTES_MIN};
+use crate::manifest;
 use crate::numbers::Numbers;
 use crate::options::{Access, Background, Options};
 use crate::poison::Poison;
-use crate::recover::{self, Opening, Recovered, Recovery};
+use crate::recover::{Opening, Recovered, Recovery};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tree::StoreMeta;
 use crate::value_log::{
@@ -49,6 +50,7 @@ pub(crate) struct Core {
     pub(crate) report: Recovery,
     flusher: Flusher,
     lane: Mutex<()>,
+    closing: Mutex<()>,
     /// Held for as long as the directory is ours.
     lock: Mutex<Option<Box<dyn Lock>>>,
 }
@@ -87,8 +89,9 @@ impl Core {
         };
         let found = opening.recover()?;
         let (orphans, doubtful) = (found.orphans.clone(), found.doubtful);
-        let stale = found.log_used || !orphans.is_empty() || doubtful;
-        let core = Core::assemble(vfs, dir, options, access, (shared, poison, lock), found);
+        let untidy = !orphans.is_empty() || !found.torn.is_empty();
+        let stale = found.log_used || untidy || found.proven.is_none();
+        let core = Core::assemble(vfs, dir, options, access, (shared, poison, lock), found, stale);
         if access == Access::ReadWrite {
             core.take_over_dictionaries()?;
             core.pool.serve(true);
@@ -104,10 +107,13 @@ impl Core {
         access: Access,
         (shared, poison, lock): (Arc<Shared>, Arc<Poison>, Box<dyn Lock>),
         found: Recovered,
+        stale: bool,
     ) -> Core {
-        let Recovered { manifest, kept, version, last_seq, numbers, pool, unused, .. } = found;
+        let Recovered { manifest, kept, torn, version, last_seq, numbers, pool, unused, .. } = found;
         let (uuid, frozen, durable) = (manifest.uuid, version.frozen.len(), manifest.last_seq);
-        let cell = Arc::new(VersionCell::new(version, last_seq, manifest.generation));
+        // What goes into the log names a manifest that a power cut cannot take.
+        let named = found.proven.unwrap_or(manifest.generation);
+        let cell = Arc::new(VersionCell::new(version, last_seq, named));
         let gate_options = GateOptions {
             wal_bytes_max: options.wal_bytes_max,
             memtable_bytes_max: options.memtable_bytes_max,
@@ -120,6 +126,7 @@ impl Core {
             Arc::clone(&numbers),
             gate_options,
             (last_seq, durable, frozen),
+            stale,
         );
         let report = Recovery { manifest_passed_over: found.doubtful, ..found.report };
         let installer = Installer::new(
@@ -127,7 +134,7 @@ impl Core {
             (Arc::clone(&poison), Arc::clone(&numbers), Arc::clone(&cell)),
             manifest,
             kept,
-            unused,
+            (torn, unused),
         );
         let flusher = Flusher {
             vfs: Arc::clone(&vfs),
@@ -139,7 +146,8 @@ impl Core {
             compress: options.compress,
             dictionaries: Mutex::new(Dictionaries::new()),
         };
-        let (dir, lane, lock) = (dir.to_path_buf(), Mutex::new(()), Mutex::new(Some(lock)));
+        let (dir, lock) = (dir.to_path_buf(), Mutex::new(Some(lock)));
+        let (lane, closing) = (Mutex::new(()), Mutex::new(()));
         Core {
             vfs,
             dir,
@@ -156,6 +164,7 @@ impl Core {
             report,
             flusher,
             lane,
+            closing,
             lock,
         }
     }
@@ -176,7 +185,7 @@ impl Core {
     /// Flushes what was replayed, says so in a manifest, and only then removes what nothing names. Without room for
     /// that the database is open all the same: it reads, and commits are told.
     fn finish_recovery(&self, stale: bool, orphans: &[PathBuf], doubtful: bool) -> Result<()> {
-        match self.settle_recovery(stale) {
+        match if stale { self.settle_recovery() } else { Ok(()) } {
             Ok(()) => {}
             Err(error) => {
                 self.poison.check()?;
@@ -185,7 +194,7 @@ impl Core {
             }
         }
         if doubtful {
-            return recover::set_aside(&*self.vfs, &self.dir, orphans);
+            return manifest::move_aside(&*self.vfs, &self.dir, orphans);
         }
         for path in orphans {
             if let Err(error) = self.vfs.remove(path) {
@@ -195,11 +204,11 @@ impl Core {
         Ok(())
     }
 
-    fn settle_recovery(&self, stale: bool) -> Result<()> {
+    /// Makes what was found at open durable, as far as that is not certain: until then nothing goes into the log.
+    fn settle_recovery(&self) -> Result<()> {
         while self.flush_oldest()? {}
-        if stale {
-            self.declare_log_done()?;
-        }
+        self.declare_log_done()?;
+        self.gate.settled();
         Ok(())
     }
 
@@ -242,7 +251,7 @@ impl Core {
     fn unblock(&self, blocked: Blocked) -> Result<()> {
         match blocked {
             Blocked::Backlog => self.drain(FROZEN_MAX - 1),
-            Blocked::Replayed => self.drain(0),
+            Blocked::Unsettled => self.settle_recovery(),
             Blocked::Bulk => self.flush(),
         }
     }
@@ -412,6 +421,8 @@ impl Core {
 
     /// Flushes everything, says in two manifests that no log is relied on, keeps one small WAL, gives the lock back.
     pub(crate) fn close(&self, join: impl FnOnce()) -> Result<()> {
+        // A second close waits for the first: when either returns, the directory is free.
+        let _one_at_a_time = self.closing.lock();
         let first = self.gate.close();
         join();
         if !first {

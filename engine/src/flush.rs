@@ -28,6 +28,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Entries brought near at a time: in the order of a segment they are all over the memory.
+const NEAR_ENTRIES: usize = 32;
+
 /// What every flush of a database needs.
 #[derive(Debug)]
 pub(crate) struct Flusher {
@@ -141,16 +144,20 @@ impl Flusher {
         let mut writer = SegmentWriter::new(file, path.clone(), spec);
         let (mut key, mut fixed) = ([0; KEY_BYTES_MAX], vec![0; usize::from(shape.fixed_bytes)]);
         let key = &mut key[..usize::from(shape.key_bytes)];
-        for (&address, pointer) in table.entries.iter().zip(&table.pointers) {
-            let entry = table.memtable.entry(address);
-            entry.key(key);
-            entry.fixed(&mut fixed);
-            let body = match (entry.is_tombstone(), *pointer) {
-                (true, _) => Body::Tombstone,
-                (false, None) => Body::Fixed(&fixed),
-                (false, Some(pointer)) => Body::Value { pointer, header: &fixed },
-            };
-            writer.push(Entry { key, level: entry.level(), seq: entry.seq(), body })?;
+        let blocks = table.entries.chunks(NEAR_ENTRIES).zip(table.pointers.chunks(NEAR_ENTRIES));
+        for (addresses, pointers) in blocks {
+            table.memtable.touch_entries(addresses);
+            for (&address, pointer) in addresses.iter().zip(pointers) {
+                let entry = table.memtable.entry(address);
+                entry.key(key);
+                entry.fixed(&mut fixed);
+                let body = match (entry.is_tombstone(), *pointer) {
+                    (true, _) => Body::Tombstone,
+                    (false, None) => Body::Fixed(&fixed),
+                    (false, Some(pointer)) => Body::Value { pointer, header: &fixed },
+                };
+                writer.push(Entry { key, level: entry.level(), seq: entry.seq(), body })?;
+            }
         }
         let done = writer.finish()?;
         let run = Run {
@@ -187,7 +194,7 @@ impl Flusher {
                     let pointer = Pointer { file: info.id, offset: u64::from(offset), len };
                     place.set(tables, pointer);
                 }
-                (info.id, bulk.finish().map_err(|error| self.poison.trip(error))?)
+                (info.id, bulk.finish(&self.poison)?)
             }
             Log::Wal(_) if order.is_empty() => return Ok(None),
             Log::Wal(wal) => {
@@ -346,14 +353,16 @@ impl<'a> Table<'a> {
     fn newest(meta: &Arc<StoreMeta>, memtable: &'a Memtable) -> Table<'a> {
         let sorted = memtable.sorted(&meta.mixer);
         let mut entries: Vec<u32> = Vec::with_capacity(memtable.keys());
-        let (mut last, mut key) = ([0; KEY_BYTES_MAX], [0; KEY_BYTES_MAX]);
-        let len = usize::from(meta.shape.key_bytes);
-        for &(_, address) in sorted.entries() {
-            memtable.entry(address).key(&mut key[..len]);
-            // Newest first within a key, so the first one of each key is the one to keep.
-            if entries.is_empty() || key[..len] != last[..len] {
+        let mut last = None;
+        for &(prefix, address) in sorted.entries() {
+            // Newest first within a key, so the first one of each key is the one to keep. Keys are fetched only where
+            // prefixes are equal: they are all over the memory.
+            let same = |(last_prefix, last): (u64, u32)| {
+                last_prefix == prefix && memtable.same_key(last, address)
+            };
+            if !last.is_some_and(same) {
                 entries.push(address);
-                last = key;
+                last = Some((prefix, address));
             }
         }
         let pointers = vec![None; entries.len()];

@@ -42,8 +42,9 @@ pub(crate) use queue::Task;
 pub(crate) enum Blocked {
     /// Too many generations wait for their flush.
     Backlog,
-    /// What was replayed at open is not flushed yet, and whether it would survive a power cut is not known.
-    Replayed,
+    /// What was found at open is not flushed and in manifests of this process yet, and whether it would survive a power
+    /// cut is not known.
+    Unsettled,
     /// A bulk load of another thread has commits that are not durable yet: its generation must be flushed.
     Bulk,
 }
@@ -76,8 +77,8 @@ struct State {
     /// The first `Sync` commit after that one.
     waiting: Option<u64>,
     frozen: usize,
-    /// The frozen generations were replayed at open.
-    replayed: bool,
+    /// What was found at open may not survive a power cut yet.
+    unsettled: bool,
     spare: Option<Wal>,
     spare_asked: bool,
     /// Size of the next WAL.
@@ -115,7 +116,7 @@ type Held<'a> = MutexGuard<'a, State>;
 
 impl Gate {
     /// A gate after commit `last_seq`, with `frozen` replayed generations waiting for their flush, whose commits are
-    /// those after `durable_seq`.
+    /// those after `durable_seq`. If `unsettled`, commits wait for [`Gate::settled`].
     pub(crate) fn new(
         cell: Arc<VersionCell>,
         pool: Arc<WalPool>,
@@ -123,6 +124,7 @@ impl Gate {
         numbers: Arc<Numbers>,
         options: GateOptions,
         (last_seq, durable_seq, frozen): (u64, u64, usize),
+        unsettled: bool,
     ) -> Gate {
         let state = State {
             active: None,
@@ -134,7 +136,7 @@ impl Gate {
             in_flight: None,
             waiting: None,
             frozen,
-            replayed: frozen > 0,
+            unsettled,
             spare: None,
             spare_asked: false,
             wal_bytes: WAL_BYTES_MIN.min(options.wal_bytes_max),
@@ -151,8 +153,8 @@ impl Gate {
 
     /// May a commit go in, as far as what was there before it is concerned?
     fn pass(&self, g: &Held<'_>) -> Result<Passed<()>> {
-        if g.replayed {
-            return Ok(Err(Blocked::Replayed));
+        if g.unsettled {
+            return Ok(Err(Blocked::Unsettled));
         }
         match g.bulk {
             Some(owner) if owner == std::thread::current().id() => Err(Error::BulkInProgress),
@@ -206,8 +208,8 @@ impl Gate {
 
     /// Whether a key is bound now, published or not.
     fn drop_idle_removes(&self, batch: &mut Batch) -> Result<()> {
-        let version = self.cell.load();
-        batch.drop_idle_removes(&*version, |store, key| {
+        let version = self.cell.current();
+        batch.drop_idle_removes(&**version, |store, key| {
             let Some(state) = version.store(store) else { return Ok(false) };
             let hash = state.meta.hash(key);
             for generation in version.generations() {
@@ -242,8 +244,16 @@ impl Gate {
         frame::seal(&mut frame[..FRAME_HEADER_BYTES + body_len], &header, wal.seed(), at);
         self.write(g, wal, frame)?;
         let body = &frame[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + body_len];
-        let version = self.cell.load();
-        for op in Ops::new(body, at + FRAME_HEADER_BYTES as u64, &*version) {
+        let version = self.cell.current();
+        let ops = || Ops::new(body, at + FRAME_HEADER_BYTES as u64, &**version);
+        if header.ops > 1 {
+            for op in ops().flatten() {
+                if let Some(state) = version.store(op.store()) {
+                    generation.touch(&state.meta, &op);
+                }
+            }
+        }
+        for op in ops() {
             let op = op.map_err(|fault| self.poison.trip(fault.in_file(wal.path())))?;
             if let Some(state) = version.store(op.store()) {
                 generation.apply(&state.meta, seq, level, &op, None);
@@ -389,10 +399,14 @@ impl Gate {
         Ok(Ok(()))
     }
 
-    /// One without commits stays where it is.
+    /// One without commits stays where it is; but a bulk one, all of whose commits failed, is let go, for other commits
+    /// wait until it is gone.
     fn freeze_active(&self, g: &mut Held<'_>) {
-        if let Some(active) = g.active.clone().filter(|active| active.bytes() > 0) {
+        let Some(active) = g.active.clone() else { return };
+        if active.bytes() > 0 {
             self.switch(g, Some(active), None);
+        } else if is_bulk(Some(&active)) {
+            self.switch(g, None, None);
         }
     }
 
@@ -479,23 +493,4 @@ impl Gate {
 
 fn is_bulk(generation: Option<&Arc<Generation>>) -> bool {
     generation.is_some_and(|generation| generation.wal().is_none())
-}
-
-impl State {
-    /// What a commit of `bytes` owes for the backlog: nothing until the last place in the queue is taken, then more
-    /// and more as the active generation fills, so that the writer glides down to the speed of the flush.
-    fn owe(&mut self, bytes: usize, memtable_bytes_max: usize) -> Duration {
-        const PIECE: Duration = Duration::from_millis(1);
-        if self.frozen < FROZEN_MAX {
-            self.debt = Duration::ZERO;
-            return Duration::ZERO;
-        }
-        let filled = self.active.as_ref().map_or(0, |active| active.bytes()) as f64;
-        let share = 2.0 * filled / memtable_bytes_max as f64;
-        self.debt += Duration::from_nanos((bytes as f64 * self.flush_ns_per_byte * share) as u64);
-        match self.debt >= PIECE {
-            true => std::mem::take(&mut self.debt),
-            false => Duration::ZERO,
-        }
-    }
 }

@@ -9,6 +9,7 @@ use crate::format::frame::Op;
 use crate::format::segment::Pointer;
 use crate::limits::STORES_MAX;
 use crate::memtable::{MemBody, MemPointer, Memtable};
+use crate::poison::Poison;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, OnceLock, Ordering};
 use crate::tree::StoreMeta;
 use crate::value_log::{self, Payload, Record, ValueFileInfo, ValueLog, ValueWriter};
@@ -96,17 +97,18 @@ impl BulkLog {
         &self.info
     }
 
-    /// Ends the file and makes it durable, once. If that fails, what went into it cannot be promised any more.
-    pub(crate) fn finish(&self) -> Result<FinishedValues> {
+    /// Ends the file and makes it durable, once. Without room for its end it may be tried again. If its sync fails, what went
+    /// into it cannot be promised any more: that poisons.
+    pub(crate) fn finish(&self, poison: &Poison) -> Result<FinishedValues> {
         let mut state = self.state.lock();
-        let before = std::mem::replace(&mut *state, BulkState::Failed(Error::Closed));
-        *state = match before {
-            BulkState::Writing(writer) => match FinishedValues::of(writer) {
-                Ok(finished) => BulkState::Finished(finished),
-                Err(error) => BulkState::Failed(error),
-            },
-            other => other,
-        };
+        if let BulkState::Writing(writer) = &mut *state {
+            let done = writer.end()?;
+            let totals = writer.totals().clone();
+            *state = match writer.sync() {
+                Ok(()) => BulkState::Finished(FinishedValues { done, totals }),
+                Err(error) => BulkState::Failed(poison.trip(error)),
+            };
+        }
         match &*state {
             BulkState::Finished(finished) => Ok(finished.clone()),
             BulkState::Failed(error) => Err(error.clone()),
@@ -196,6 +198,14 @@ impl Generation {
         Some(cell.get_or_init(|| Box::new(Memtable::new(meta.shape, keys))))
     }
 
+    /// Begins to bring near what [`Generation::apply`] of `op` will need.
+    #[inline]
+    pub(crate) fn touch(&self, meta: &StoreMeta, op: &Op<'_>) {
+        if let Some(table) = self.table(meta.id) {
+            table.touch(meta.hash(op.key()));
+        }
+    }
+
     /// Applies one operation of commit `seq`. `level` is the commit's, in stored form; `bulk` is where the value of an
     /// append went when this is a bulk generation. There must be one caller at a time.
     #[inline]
@@ -220,7 +230,7 @@ impl Generation {
         };
         let level = own_level.map_or(level, crate::format::stored_level);
         let Some(table) = self.table_of(meta, 0) else { return };
-        let bytes = table.insert(meta.hash(key), key, seq, level, body, &meta.mixer);
+        let bytes = table.insert(meta.hash(key), key, seq, level, body);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 

@@ -4,7 +4,7 @@
 //! Version is swapped, and what the manifest frees is let go only when *both* kept manifests do without it. So one rotten
 //! manifest is harmless: the one before finds every file and WAL it names.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flush::Flushed;
 use crate::format::manifest::{self as format, Manifest, SingletonEntry};
 use crate::generation::Generation;
@@ -44,6 +44,8 @@ struct State {
     freed: Vec<Arc<Generation>>,
     /// The generations of the kept manifests, newest last.
     kept: Vec<u64>,
+    /// Manifests found at open that do not verify: they go before the next one is written.
+    torn: Vec<PathBuf>,
     /// The second copy of a commit point could not be written yet.
     owes_copy: bool,
 }
@@ -67,10 +69,10 @@ impl Installer {
         (poison, numbers, cell): (Arc<Poison>, Arc<Numbers>, Arc<VersionCell>),
         mut manifest: Manifest,
         (kept, seen): (Vec<u64>, u64),
-        freed: Vec<Arc<Generation>>,
+        (torn, freed): (Vec<PathBuf>, Vec<Arc<Generation>>),
     ) -> Installer {
         manifest.generation = seen.max(manifest.generation);
-        let state = State { manifest, freed, kept, owes_copy: false };
+        let state = State { manifest, freed, kept, torn, owes_copy: false };
         Installer { vfs, dir, poison, numbers, cell, state: Mutex::new(state) }
     }
 
@@ -115,14 +117,17 @@ impl Installer {
     fn write(&self, state: &mut State, mut next: Manifest) -> Result<()> {
         next.generation += 1;
         next.next_id = self.numbers.peek();
+        if !state.torn.is_empty() {
+            manifest::set_aside(&*self.vfs, &self.dir, &state.torn).map_err(|f| self.failed(f))?;
+            state.torn.clear();
+        }
         match manifest::write(&*self.vfs, &self.dir, &next) {
             Ok(()) => {}
-            Err(WriteFailure::Retry(error)) => {
+            Err(failure) => {
                 // The number is spent: what may be left of that file must never pass for a later manifest.
                 state.manifest.generation = next.generation;
-                return Err(error);
+                return Err(self.failed(failure));
             }
-            Err(WriteFailure::Poison(error)) => return Err(self.poison.trip(error)),
         }
         self.cell.installed(next.generation);
         state.kept.push(next.generation);
@@ -133,6 +138,13 @@ impl Installer {
         }
         state.freed.clear();
         Ok(())
+    }
+
+    fn failed(&self, failure: WriteFailure) -> Error {
+        match failure {
+            WriteFailure::Retry(error) => error,
+            WriteFailure::Poison(error) => self.poison.trip(error),
+        }
     }
 
     /// Is there a WAL with commits besides that of `flushed`? A `no` that comes too early does no harm: it only means

@@ -13,7 +13,7 @@
 
 use crate::error::{Corruption, Error, Result, What};
 use crate::format::manifest::Manifest;
-use crate::format::names::{FileKind, file_name};
+use crate::format::names::{FileKind, QUARANTINE, file_name};
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::vfs::{SyncPoint, Vfs};
 use std::io;
@@ -27,6 +27,14 @@ pub enum WriteFailure {
     Retry(Error),
     /// Whether it counts cannot be known before the next open: remove nothing, write nothing more.
     Poison(Error),
+}
+
+impl WriteFailure {
+    /// The cause.
+    pub fn into_error(self) -> Error {
+        let (WriteFailure::Retry(error) | WriteFailure::Poison(error)) = self;
+        error
+    }
 }
 
 /// The path of the manifest of `generation`.
@@ -101,6 +109,30 @@ pub fn create(vfs: &dyn Vfs, dir: &Path, uuid: [u8; 16], generation: u64) -> Res
     manifest.generation += 1;
     write(vfs, dir, &manifest).map_err(fail)?;
     Ok(manifest)
+}
+
+/// Moves manifests that do not verify to `quarantine/`, where nobody but a person removes them, and makes that durable: one
+/// at a time may be passed over, so they must be gone before another one is begun.
+pub fn set_aside(vfs: &dyn Vfs, dir: &Path, torn: &[PathBuf]) -> Result<(), WriteFailure> {
+    move_aside(vfs, dir, torn).map_err(WriteFailure::Retry)?;
+    let synced = vfs.sync_dir(dir, SyncPoint::ManifestDir);
+    synced.map_err(|e| WriteFailure::Poison(Error::io("sync", dir, e)))
+}
+
+/// Moves files to `quarantine/`. One that is not there (any more) is fine.
+pub fn move_aside(vfs: &dyn Vfs, dir: &Path, paths: &[PathBuf]) -> Result<()> {
+    let quarantine = dir.join(QUARANTINE);
+    vfs.create_dir(&quarantine).map_err(|e| Error::io("create", &quarantine, e))?;
+    for path in paths {
+        let Some(name) = path.file_name() else { continue };
+        let to = quarantine.join(name);
+        match vfs.rename(path, &to) {
+            Ok(()) => tracing::warn!(path = %to.display(), "set aside"),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io("move", path, e)),
+        }
+    }
+    Ok(())
 }
 
 /// Removes what a failed create or write may have left.

@@ -6,13 +6,15 @@
 //! sequence may see. Nothing is ever moved or freed before the whole table is dropped, so a reader needs no protection.
 //!
 //! ```text
-//! slot   63..32 low half of the hash | 31..0 address + 1          0 = free
+//! slot   63..32 high half of the hash | 31..0 address + 1         0 = free
 //! entry  w0  sequence << 8 | kind (0 binding, 1 tombstone)
 //!        w1  level << 32 | address + 1 of the entry before, 0 = none
 //!        w2  length << 32 | offset of the value                   (indexed files; singletons: length only)
 //!        w3  checksum of the value                                (indexed files only)
 //!        ..  key, then value or header, each padded to words
 //! ```
+//!
+//! The place of a slot comes from the high bits of the hash, which a slot keeps: a table grows without a look at keys.
 //!
 //! Invariants: addresses rise with sequences; an entry never straddles two chunks of the arena; a slot never goes back
 //! to free. Both key orders are hashed here. Order is made when somebody asks ([`Memtable::sorted`]): the entries added
@@ -34,6 +36,8 @@ const CHUNKS: usize = (u32::BITS - CHUNK_SHIFT) as usize;
 /// Slots of the first table, as a power of two; each further table is twice as large.
 const SLOTS_SHIFT: u32 = 6;
 const TABLES: usize = (u32::BITS - SLOTS_SHIFT) as usize;
+/// The half of a slot that is of the hash; the other one is the address.
+const HASH_HALF: u64 = !0 << u32::BITS;
 
 /// What an entry binds its key to.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +103,12 @@ fn split(address: usize) -> (usize, usize) {
     let shifted = address + (1 << CHUNK_SHIFT);
     let chunk = (usize::BITS - 1 - shifted.leading_zeros() - CHUNK_SHIFT) as usize;
     (chunk, shifted - (1 << (chunk as u32 + CHUNK_SHIFT)))
+}
+
+/// Where the slot of a hash is looked for first; all bits that count are in the high half of the hash.
+#[inline]
+fn place(slots: &[AtomicU64], hash: u64) -> usize {
+    (hash >> (u64::BITS - slots.len().ilog2())) as usize
 }
 
 #[inline]
@@ -182,20 +192,28 @@ impl Memtable {
     #[inline]
     fn find(&self, slots: &[AtomicU64], hash: u64, key: &[u8]) -> (usize, u64) {
         let mask = slots.len() - 1;
-        let mut at = (hash >> (u64::BITS - slots.len().ilog2())) as usize;
+        let mut at = place(slots, hash);
         loop {
             let slot = slots[at].load(Ordering::Acquire);
             if slot == 0 {
                 return (at, 0);
             }
-            if slot >> 32 == hash & 0xffff_ffff {
-                let address = (slot & 0xffff_ffff) as usize - 1;
+            if slot & HASH_HALF == hash & HASH_HALF {
+                let address = (slot & !HASH_HALF) as usize - 1;
                 if self.key_is(self.words(address), key) {
                     return (at, slot);
                 }
             }
             at = (at + 1) & mask;
         }
+    }
+
+    /// Begins to bring the slot of a key near, and waits for nothing: a batch that does so for all of its keys before it
+    /// inserts them waits for memory once.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u64) {
+        let slots = self.slots(self.table.load(Ordering::Relaxed));
+        std::hint::black_box(slots[place(slots, hash)].load(Ordering::Relaxed));
     }
 
     /// Adds an entry and returns the bytes of memory it took. There must be one writer at a time, sequences must
@@ -207,12 +225,11 @@ impl Memtable {
         seq: u64,
         level: u32,
         body: MemBody<'_>,
-        mixer: &Mixer,
     ) -> usize {
         let mut slots = self.slots(self.table.load(Ordering::Relaxed));
         let keys = self.keys.load(Ordering::Relaxed);
         if keys * 2 >= slots.len() {
-            slots = self.grow(mixer);
+            slots = self.grow();
         }
         let (at, slot) = self.find(slots, hash, key);
         let singleton_bytes = match body {
@@ -220,11 +237,11 @@ impl Memtable {
             _ => 0,
         };
         let (address, len) = self.allocate(self.entry_words(singleton_bytes));
-        self.fill(self.words(address), slot & 0xffff_ffff, key, seq, level, body);
+        self.fill(self.words(address), slot & !HASH_HALF, key, seq, level, body);
         if slot == 0 {
             self.keys.store(keys + 1, Ordering::Relaxed);
         }
-        slots[at].store((hash << 32) | (address as u64 + 1), Ordering::Release);
+        slots[at].store((hash & HASH_HALF) | (address as u64 + 1), Ordering::Release);
         self.end.store(address + len, Ordering::Release);
         len * 8 + if slot == 0 { 2 * 8 } else { 0 }
     }
@@ -277,15 +294,12 @@ impl Memtable {
     /// Moves to a table of twice the slots. Readers in the old one go on there: its slots stay as they are, and what
     /// comes later is not visible to them yet.
     #[cold]
-    fn grow(&self, mixer: &Mixer) -> &[AtomicU64] {
+    fn grow(&self) -> &[AtomicU64] {
         let table = self.table.load(Ordering::Relaxed);
         let (old, new) = (self.slots(table), self.slots(table + 1));
         let mask = new.len() - 1;
-        let mut key = [0; KEY_BYTES_MAX];
-        let key = &mut key[..usize::from(self.shape.key_bytes)];
         for slot in old.iter().map(|slot| slot.load(Ordering::Relaxed)).filter(|&slot| slot != 0) {
-            load_bytes(&self.words((slot & 0xffff_ffff) as usize - 1)[self.head_words()..], key);
-            let mut at = (mixer.hash(key) >> (u64::BITS - new.len().ilog2())) as usize;
+            let mut at = place(new, slot);
             while new[at].load(Ordering::Relaxed) != 0 {
                 at = (at + 1) & mask;
             }
@@ -300,7 +314,7 @@ impl Memtable {
     pub(crate) fn get(&self, hash: u64, key: &[u8], seq: u64) -> Option<MemEntry<'_>> {
         let slots = self.tables[self.table.load(Ordering::Acquire)].get()?;
         let (_, slot) = self.find(slots, hash, key);
-        let mut next = slot & 0xffff_ffff;
+        let mut next = slot & !HASH_HALF;
         while next != 0 {
             let entry = self.entry((next - 1) as u32);
             if entry.seq() <= seq {
@@ -315,6 +329,17 @@ impl Memtable {
     #[inline]
     pub(crate) fn entry(&self, address: u32) -> MemEntry<'_> {
         MemEntry { table: self, words: self.words(address as usize) }
+    }
+
+    /// Begins to bring the entries at some addresses near: see [`Memtable::touch`].
+    pub(crate) fn touch_entries(&self, addresses: &[u32]) {
+        let last = self.entry_words(0) - 1;
+        for &address in addresses {
+            let words = self.words(address as usize);
+            for word in [&words[0], &words[last]] {
+                std::hint::black_box(word.load(Ordering::Relaxed));
+            }
+        }
     }
 
     /// All entries there are now, in order.
@@ -368,11 +393,19 @@ impl Memtable {
         if self.shape.order == KeyOrder::Sorted && self.shape.key_bytes <= 8 {
             return Order::Equal; // the prefix is the whole key
         }
-        let keys = |address: u32| {
-            let words = &self.words(address as usize)[self.head_words()..][..self.key_words];
-            words.iter().map(|word| word.load(Ordering::Relaxed).swap_bytes())
-        };
+        let keys = |address| self.key_at(address).map(u64::swap_bytes);
         keys(a).cmp(keys(b))
+    }
+
+    /// Are the entries at two addresses of one key?
+    pub(crate) fn same_key(&self, a: u32, b: u32) -> bool {
+        self.key_at(a).eq(self.key_at(b))
+    }
+
+    /// The words of the key at an address.
+    fn key_at(&self, address: u32) -> impl Iterator<Item = u64> + '_ {
+        let words = &self.words(address as usize)[self.head_words()..][..self.key_words];
+        words.iter().map(|word| word.load(Ordering::Relaxed))
     }
 }
 

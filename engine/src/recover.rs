@@ -15,7 +15,7 @@ use crate::format::manifest::{self as format, Manifest};
 use crate::format::names::{self, FileKind, file_name};
 use crate::format::prefix::Mixer;
 use crate::generation::Generation;
-use crate::manifest;
+use crate::manifest::{self, WriteFailure};
 use crate::numbers::Numbers;
 use crate::poison::Poison;
 use crate::segment::Segment;
@@ -50,12 +50,16 @@ pub(crate) struct Recovered {
     pub(crate) manifest: Manifest,
     /// Generations of the manifests to keep, newest last; and the highest generation seen anywhere.
     pub(crate) kept: (Vec<u64>, u64),
+    /// A manifest that says what the one chosen says and is on disk for certain: nothing has to be written to rely on it.
+    pub(crate) proven: Option<u64>,
     /// With the replayed generations frozen in it.
     pub(crate) version: Version,
     pub(crate) last_seq: u64,
     pub(crate) numbers: Arc<Numbers>,
     pub(crate) pool: Arc<WalPool>,
     pub(crate) orphans: Vec<PathBuf>,
+    /// Manifests that do not verify: to be set aside before another one is written.
+    pub(crate) torn: Vec<PathBuf>,
     /// A manifest was passed over: orphans may be evidence.
     pub(crate) doubtful: bool,
     /// The log holds something that a new manifest should declare done with.
@@ -63,6 +67,16 @@ pub(crate) struct Recovered {
     /// WALs to keep until that manifest is there.
     pub(crate) unused: Vec<Arc<Generation>>,
     pub(crate) report: Recovery,
+}
+
+/// The manifest before the chosen one.
+enum Before {
+    /// It says the same: this is the second copy of a commit point.
+    Same(u64),
+    /// It says something else, or there is none.
+    Other,
+    /// A crash in the middle of it, and another one between two copies, left it so. It is of no use to anybody.
+    Torn(u64),
 }
 
 type Names = BTreeMap<FileKind, BTreeSet<u64>>;
@@ -102,14 +116,24 @@ impl Opening<'_> {
         let files = FileKind::ALL.iter().filter(|kind| **kind != FileKind::Manifest);
         let highest = files.map(|kind| newest(&names, *kind)).max().unwrap_or(0);
         let highest = highest.max(wal_number.unwrap_or(0)).max(manifest.wal_from);
-        let torn = self.torn_before(&names, &manifest)?;
         let mut kept = manifests_up_to(&names, manifest.generation);
-        kept.retain(|generation| Some(*generation) != torn);
-        let mut orphans = self.orphans(&names, &manifest);
-        orphans.extend(torn.map(|generation| manifest::path(self.dir, generation)));
+        let newer = names.get(&FileKind::Manifest).into_iter();
+        let newer = newer.flat_map(|set| set.range(manifest.generation + 1..));
+        let mut torn: Vec<u64> = newer.copied().collect();
+        let proven = match self.before(&names, &manifest)? {
+            Before::Same(generation) => Some(generation),
+            Before::Other => None,
+            Before::Torn(before) => {
+                kept.retain(|generation| *generation != before);
+                torn.push(before);
+                None
+            }
+        };
         Ok(Recovered {
             kept: (kept, seen),
-            orphans,
+            proven,
+            torn: torn.into_iter().map(|torn| manifest::path(self.dir, torn)).collect(),
+            orphans: self.orphans(&names, &manifest),
             version: replayed.version,
             last_seq: replayed.last_seq,
             numbers: Arc::new(Numbers::new(manifest.next_id.max(highest + 1))),
@@ -149,7 +173,9 @@ impl Opening<'_> {
         };
         match newest_first.next() {
             None if alone && !self.read_only => {
-                self.set_aside(&[manifest::path(self.dir, newest)])?;
+                let torn = [manifest::path(self.dir, newest)];
+                let moved = manifest::set_aside(&**self.vfs, self.dir, &torn);
+                moved.map_err(WriteFailure::into_error)?;
                 self.create(newest).map(|manifest| (manifest, true))
             }
             None => Err(error),
@@ -160,15 +186,19 @@ impl Opening<'_> {
         }
     }
 
-    /// The manifest before this one, if it does not verify: a crash between the two copies of a commit point, after
-    /// another one in the middle of a manifest, leaves it so. It is of no use to anybody.
-    fn torn_before(&self, names: &Names, manifest: &Manifest) -> Result<Option<u64>> {
+    /// The manifest before this one. A sync of the newest may have failed, and then it can be read and yet will never be
+    /// on disk, whatever is synced now. The one before it is on disk for certain: else there would be no newer one.
+    fn before(&self, names: &Names, manifest: &Manifest) -> Result<Before> {
         let older = names.get(&FileKind::Manifest).into_iter();
         let before = older.flat_map(|set| set.range(..manifest.generation)).next_back();
-        let Some(before) = before.copied() else { return Ok(None) };
+        let Some(before) = before.copied() else { return Ok(Before::Other) };
         match manifest::read(&**self.vfs, self.dir, before) {
-            Ok(_) => Ok(None),
-            Err(Error::Corrupt(_)) => Ok(Some(before)),
+            Ok(found) => {
+                let (generation, next_id) = (manifest.generation, manifest.next_id);
+                let same = Manifest { generation, next_id, ..found } == *manifest;
+                Ok(if same { Before::Same(before) } else { Before::Other })
+            }
+            Err(Error::Corrupt(_)) => Ok(Before::Torn(before)),
             Err(error) => Err(error),
         }
     }
@@ -191,11 +221,6 @@ impl Opening<'_> {
         let drawn = self.vfs.random(&mut uuid);
         drawn.map_err(|e| Error::io("draw random bytes for", self.dir, e))?;
         manifest::create(&**self.vfs, self.dir, uuid, after + 1)
-    }
-
-    /// Moves files to the quarantine.
-    pub(crate) fn set_aside(&self, paths: &[PathBuf]) -> Result<()> {
-        set_aside(&**self.vfs, self.dir, paths)
     }
 
     fn version(&self, manifest: &Manifest) -> Result<Version> {
@@ -307,26 +332,12 @@ impl Opening<'_> {
             names.iter().flat_map(|(kind, set)| set.iter().map(|number| (*kind, *number)));
         present
             .filter(|file| match file.0 {
-                FileKind::Wal => false,
-                FileKind::Manifest => file.1 > manifest.generation,
+                FileKind::Wal | FileKind::Manifest => false,
                 _ => !named.contains(file),
             })
             .map(|(kind, number)| self.dir.join(file_name(kind, number)))
             .collect()
     }
-}
-
-/// Moves files to `quarantine/`, where nobody but a person removes them.
-pub(crate) fn set_aside(vfs: &dyn Vfs, dir: &Path, paths: &[PathBuf]) -> Result<()> {
-    let quarantine = dir.join(names::QUARANTINE);
-    vfs.create_dir(&quarantine).map_err(|e| Error::io("create", &quarantine, e))?;
-    for path in paths {
-        let Some(name) = path.file_name() else { continue };
-        let to = quarantine.join(name);
-        vfs.rename(path, &to).map_err(|e| Error::io("move", path, e))?;
-        tracing::warn!(path = %to.display(), "set aside");
-    }
-    Ok(())
 }
 
 fn newest(names: &Names, kind: FileKind) -> u64 {

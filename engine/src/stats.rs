@@ -4,7 +4,7 @@ use crate::core::Core;
 use crate::format::manifest::{Manifest, Shape};
 use crate::recover::Recovery;
 
-/// A look at an open database. Cheap: nothing is read from disk.
+/// A look at an open database. Nothing is read from disk, but it may wait for a manifest that is being written.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Stats {

@@ -73,6 +73,10 @@ impl Tree {
         hash: u64,
         key: &[u8],
     ) -> Result<Option<EntryRef<'_>>> {
+        if self.runs.len() > 1 {
+            // Their lines come from memory at the same time, not one after the other.
+            self.runs.iter().for_each(|run| run.touch(hash));
+        }
         for run in self.runs.iter() {
             match run.get(hash, key) {
                 Ok(None) => {}

@@ -94,6 +94,12 @@ impl VersionCell {
         self.current.load_full()
     }
 
+    /// The current Version, for a moment.
+    #[inline]
+    pub(crate) fn current(&self) -> Guard<Arc<Version>> {
+        self.current.load()
+    }
+
     /// Replaces the Version by one made from it.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Version)) {
         let _one_at_a_time = self.change.lock();
@@ -127,7 +133,7 @@ impl VersionCell {
     /// A view of now, for a read or a few.
     #[inline]
     pub(crate) fn view(&self) -> View {
-        let version = Holder::Borrowed(self.current.load());
+        let version = Holder::Borrowed(self.current());
         let seq = self.visible();
         View { version, seq }
     }

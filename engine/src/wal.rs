@@ -23,7 +23,9 @@ pub(crate) const GROUP_BYTES: u64 = 4096;
 /// Room kept at the end of a WAL for its seal.
 pub(crate) const SEAL_ROOM: u64 = GROUP_BYTES;
 
-const ZEROS: &[u8] = &[0; 1 << 18];
+/// New files are filled in pieces of this size. Linux keeps a file in memory in pieces as large as the writes that
+/// made it, and every small write goes through all of a piece: with 256 KiB a put costs 0.4 us more, with 1 MiB 2 us.
+const ZEROS: &[u8] = &[0; 32 << 10];
 /// Files the pool keeps for later; more are removed when they come back.
 const FREE_MAX: usize = 2;
 

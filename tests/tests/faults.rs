@@ -37,8 +37,7 @@ fn shows(db: &Database, state: &State) {
     assert!(reading.reads.is_empty() && reading.verify.is_empty(), "{reading:?}");
 }
 
-/// Seen to fail with `Gate::write` answering `Ok` whatever the file said: the commit was acknowledged and could be read,
-/// and after a reopen it was gone.
+/// Seen to fail with `Gate::write` answering `Ok` whatever the file said: the commit was acknowledged, and is not there.
 #[test]
 fn f5_f22_a_failed_write_is_an_error_and_nothing_of_it_is_visible() {
     let states = sample::states(6);
@@ -67,7 +66,7 @@ fn f5_f22_a_failed_write_is_an_error_and_nothing_of_it_is_visible() {
     }
 }
 
-/// Seen to fail with `Error::NoSpace` of `WalPool::prepare` swallowed and the commit applied to the memtables alone.
+/// Seen to fail with `Core::commit` answering `Ok` when there is no space.
 #[test]
 fn f5_f22_a_full_disk_refuses_the_commit_and_takes_it_when_there_is_room() {
     let states = sample::states(3);
@@ -149,8 +148,8 @@ fn f21_f23_f24_what_is_synced_survives_a_power_cut() {
     assert!(last < 13, "a commit without a sync must not survive, or this test shows nothing");
 }
 
-/// Seen to fail with `View::singleton` giving an empty value for a missing one. The reference wrote singletons in place:
-/// cut in between, the file was empty. Here each is whole: the one before, or the one after.
+/// Seen to fail with `View::singleton` giving no bytes for a value of the manifest. The reference wrote singletons in
+/// place: cut in between, the file was empty. Here each is whole: the one before, or the one after.
 #[test]
 fn f21_f23_f24_a_singleton_is_never_empty() {
     let states = sample::states(4);
@@ -182,7 +181,7 @@ fn f21_f23_f24_a_singleton_is_never_empty() {
     assert!(seen.iter().all(|&count| count > 10), "{seen:?}");
 }
 
-/// Seen to fail with `Version::disk_value` and `Generation::value` answering `None` for a record that does not verify.
+/// Seen to fail with `View::read` answering `None` for a value that does not verify.
 #[test]
 fn f25_a_damaged_value_is_an_error_that_names_store_key_file_and_offset() {
     for flushed in [false, true] {
@@ -223,7 +222,8 @@ fn f25_a_damaged_value_is_an_error_that_names_store_key_file_and_offset() {
     }
 }
 
-/// Seen to fail with `sample::commit` giving each store a batch of its own: cut between two of them, they disagreed.
+/// Seen to fail with replay applying the first three operations of each frame: three stores had a commit, four had not.
+/// And with a batch for each store: more commits were found than were made.
 #[test]
 fn f26_a_batch_is_in_all_stores_or_in_none() {
     let states = sample::states(8);
@@ -262,8 +262,8 @@ fn f26_a_batch_is_in_all_stores_or_in_none() {
     assert!(torn > 50, "{torn}");
 }
 
-/// Seen to fail with `Replay::step` answering the fault of a frame that does not verify instead of `None`: every later
-/// open failed, as in the reference.
+/// Seen to fail with `FrameReader::frame` answering the fault of a frame that does not verify instead of `None`: every
+/// later open failed, as in the reference.
 #[test]
 fn m2_a_log_cut_inside_an_entry_opens_with_everything_before_it() {
     let states = sample::states(4);
@@ -298,8 +298,7 @@ fn m2_a_log_cut_inside_an_entry_opens_with_everything_before_it() {
     assert!(whole < 10, "{whole}");
 }
 
-/// Seen to fail with `Seed::sum` giving 0 where the sum is 0 and `FRAME_MAGIC` all zeros: zeros were commits without
-/// operations.
+/// Seen to fail with the checksum of a frame's body not looked at: operations with zeros for keys and values were applied.
 #[test]
 fn m2_zeroed_entries_are_never_data() {
     let states = sample::states(6);

@@ -3,6 +3,8 @@
 //! Method: a disk whose random bytes are zeros gives every store a salt under which all hashes are equal; a million keys
 //! that share eight bytes in both key orders; every operation of an overwriting workload cut.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 use rollstore::{
     Background, Database, Define, Durability, Indexable, IndexedFile, Options, RemovableIndexable,
     Singleton, Sorted,

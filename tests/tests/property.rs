@@ -2,6 +2,8 @@
 //! Method: random cases of the model suite (`rollstore_tests::model`), at least 2,000 for each kind and way; each suite
 //! prints what it did, and fails if that is too little.
 
+#![expect(clippy::panic, reason = "a test that cannot go on has failed")]
+
 use rollstore::{Database, Define, Durability, Error, Options, Singleton};
 use rollstore_engine::vfs::sim::SimVfs;
 use rollstore_tests::model::{Counts, Kind, Suite, scale};

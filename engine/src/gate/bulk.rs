@@ -46,8 +46,8 @@ impl Gate {
         open: &dyn Fn() -> Result<BulkLog>,
     ) -> Result<Passed<()>> {
         let mut g = self.enter()?;
-        if g.replayed {
-            return Ok(Err(Blocked::Replayed));
+        if g.unsettled {
+            return Ok(Err(Blocked::Unsettled));
         }
         if batch.has_removes() {
             self.drop_idle_removes(batch)?;

@@ -1,9 +1,10 @@
 //! The gate as the background sees it: generations that wait for their flush, and the spare WAL.
 
-use super::{Gate, Held};
+use super::{Gate, Held, State};
 use crate::batch::Durability;
 use crate::error::{Error, Result};
 use crate::generation::Generation;
+use crate::limits::FROZEN_MAX;
 use crate::limits::WAL_BYTES_MIN;
 use crate::wal::Wal;
 use std::sync::Arc;
@@ -27,6 +28,28 @@ pub(crate) enum Task {
     End,
 }
 
+/// Longest delay of one commit. A writer that would owe more waits for the flush itself once its generation is full.
+const DELAY_MAX: Duration = Duration::from_millis(20);
+
+impl State {
+    /// What a commit of `bytes` owes for the backlog: nothing until the last place in the queue is taken, then more
+    /// and more as the active generation fills, so that the writer glides down to the speed of the flush.
+    pub(super) fn owe(&mut self, bytes: usize, memtable_bytes_max: usize) -> Duration {
+        const PIECE: Duration = Duration::from_millis(1);
+        if self.frozen < FROZEN_MAX {
+            self.debt = Duration::ZERO;
+            return Duration::ZERO;
+        }
+        let filled = self.active.as_ref().map_or(0, |active| active.bytes()) as f64;
+        let share = 2.0 * (filled / memtable_bytes_max as f64).min(1.0);
+        self.debt += Duration::from_nanos((bytes as f64 * self.flush_ns_per_byte * share) as u64);
+        match self.debt >= PIECE {
+            true => std::mem::take(&mut self.debt).min(DELAY_MAX),
+            false => Duration::ZERO,
+        }
+    }
+}
+
 impl Gate {
     /// Waits until every commit of `generation` is visible: a flush must not publish what is not acknowledged.
     pub(crate) fn wait_published(&self, generation: &Generation) -> Result<()> {
@@ -46,14 +69,14 @@ impl Gate {
     pub(crate) fn flushed(&self, generation: &Arc<Generation>, took: Duration) {
         let mut g = self.state.lock();
         g.frozen = g.frozen.saturating_sub(1);
-        g.replayed &= g.frozen > 0;
         g.flush_error = None;
         g.durable_seq = g.durable_seq.max(generation.last_seq());
         if let Some(wal) = generation.wal() {
             g.unsynced.retain(|unsynced| !Arc::ptr_eq(unsynced, wal));
         }
         let bytes = generation.bytes();
-        if self.options.clock && bytes > 0 {
+        // A small one says more about syncs than about bytes.
+        if self.options.clock && bytes > self.options.memtable_bytes_max / 8 {
             let sample = took.as_nanos() as f64 / bytes as f64;
             let old = if g.flush_ns_per_byte > 0.0 { g.flush_ns_per_byte } else { sample };
             g.flush_ns_per_byte = old * 0.75 + sample * 0.25;
@@ -161,6 +184,11 @@ impl Gate {
         self.changed.notify_all();
     }
 
+    /// What was found at open is durable now.
+    pub(crate) fn settled(&self) {
+        self.state.lock().unsettled = false;
+    }
+
     /// Generations that wait, active bytes, whether the backlog is full: for statistics.
     pub(crate) fn backlog(&self) -> (usize, usize) {
         let g = self.state.lock();
@@ -186,10 +214,11 @@ impl Gate {
         first
     }
 
-    /// After [`Gate::close`]: freezes what is left, whatever the backlog. Says whether the log was used at all.
+    /// After [`Gate::close`]: freezes what is left, whatever the backlog. Says whether the log was used at all, or
+    /// something found at open is still to be made durable.
     pub(crate) fn freeze_last(&self) -> Result<bool> {
         let mut g = self.state.lock();
-        let used = g.active.is_some() || g.frozen > 0 || g.spare.is_some();
+        let used = g.active.is_some() || g.frozen > 0 || g.spare.is_some() || g.unsettled;
         self.freeze_active(&mut g);
         Ok(used)
     }

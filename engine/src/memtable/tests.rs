@@ -7,7 +7,7 @@ fn shape(order: KeyOrder, key_bytes: u8) -> Shape {
 
 fn put(table: &Memtable, mixer: &Mixer, key: &[u8], seq: u64, value: Option<[u8; 12]>) {
     let body = value.as_ref().map_or(MemBody::Tombstone, |value| MemBody::Fixed(value));
-    table.insert(mixer.hash(key), key, seq, 7, body, mixer);
+    table.insert(mixer.hash(key), key, seq, 7, body);
 }
 
 fn get(table: &Memtable, mixer: &Mixer, key: &[u8], seq: u64) -> Option<Option<[u8; 12]>> {
@@ -77,7 +77,7 @@ fn singletons_have_any_length() {
     let lens = [0, 1, 8, 9, 65_536, 3, 5_000];
     for (seq, len) in (1..).zip(lens) {
         let value = vec![seq as u8; len];
-        table.insert(mixer.hash(&[]), &[], seq, 0, MemBody::Fixed(&value), &mixer);
+        table.insert(mixer.hash(&[]), &[], seq, 0, MemBody::Fixed(&value));
     }
     for (seq, len) in (1..).zip(lens) {
         let entry = table.get(mixer.hash(&[]), &[], seq).expect("written");

@@ -146,6 +146,16 @@ impl Segment {
         }
     }
 
+    /// Begins to bring the line of a hash near, and waits for nothing; what is there is not looked at.
+    #[inline]
+    pub fn touch(&self, hash: u64) {
+        if self.identity.shape.order == KeyOrder::Hashed
+            && let Ok((line, _)) = self.unit(line_of(hash, self.trailer.units))
+        {
+            std::hint::black_box(line.first().copied());
+        }
+    }
+
     /// The first ordinal whose (prefix, key) is not below the one given.
     pub(super) fn bound(&self, prefix: u64, key: &[u8]) -> Result<u64, Fault> {
         let found = match self.identity.shape.order {

@@ -148,16 +148,30 @@ impl ValueWriter {
 
     /// Writes the rest and the trailer and makes the contents durable (the name is up to who made the file).
     pub fn finish(mut self) -> Result<Finished> {
+        let finished = self.end()?;
+        self.sync()?;
+        Ok(finished)
+    }
+
+    /// Writes the rest and the trailer. If that fails for want of room it may be tried again; no record may follow.
+    pub fn end(&mut self) -> Result<Finished> {
         let (level_min, level_max) = self.levels.unwrap_or((0, 0));
         let ValueSpec { uuid, id } = self.spec;
         let (records, records_end) = (self.records, self.len());
         let trailer = Trailer { uuid, id, records, records_end, level_min, level_max }.encode();
         let trailer_crc = trailer.last_chunk().copied().map_or(0, u32::from_le_bytes);
+        let before = self.buffer.len();
         self.buffer.extend_from_slice(&trailer);
-        self.flush_buffer()?;
-        self.file
-            .sync(SyncPoint::ValueFile)
-            .map_err(|error| Error::io("sync", &self.path, error))?;
+        if let Err(error) = self.flush_buffer() {
+            self.buffer.truncate(before);
+            return Err(error);
+        }
         Ok(Finished { bytes: self.written, trailer_crc, records, level_min, level_max })
+    }
+
+    /// Makes what was written durable. If that fails the file is lost.
+    pub fn sync(&self) -> Result<()> {
+        let synced = self.file.sync(SyncPoint::ValueFile);
+        synced.map_err(|error| Error::io("sync", &self.path, error))
     }
 }

@@ -113,8 +113,8 @@ pub trait Reader: Send + Sync {
 pub trait Subject: Send + Sync {
     /// Stages a binding.
     fn put(&self, batch: &mut Batch, key: &Key, value: &[u8]);
-    /// Stages a removal, or does nothing where the kind has none.
-    fn remove(&self, batch: &mut Batch, key: &Key);
+    /// Stages a removal; does nothing where the kind has none.
+    fn remove(&self, _batch: &mut Batch, _key: &Key) {}
     /// Commits a binding by the shorthand of the store.
     fn put_now(&self, key: &Key, value: &[u8], how: rollstore::Durability) -> Outcome;
     /// The store as it is now.

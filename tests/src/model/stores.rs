@@ -313,7 +313,7 @@ impl<M: Mode> Reader for Singleton<Vec<u8>, M> {
 
 macro_rules! subject {
     ($store:ty, [$($generic:tt)*], |$own:ident, $batch:ident, $key:ident, $value:ident|
-        $put:expr, $put_now:expr, $remove:expr) => {
+        $put:expr, $put_now:expr $(, $remove:expr)?) => {
         impl<$($generic)*> Subject for $store {
             fn put(&self, $batch: &mut Batch, $key: &Key, $value: &[u8]) {
                 let $own = self;
@@ -323,10 +323,10 @@ macro_rules! subject {
                 let $own = self;
                 Ok($put_now(how)?)
             }
-            fn remove(&self, $batch: &mut Batch, $key: &Key) {
+            $(fn remove(&self, $batch: &mut Batch, $key: &Key) {
                 let $own = self;
                 $remove
-            }
+            })?
             fn now(&self) -> Box<dyn Reader> {
                 Box::new(self.clone())
             }
@@ -339,33 +339,21 @@ macro_rules! subject {
 
 subject!(Indexable<K, Fixed>, [K: Pool], |own, batch, key, value|
     own.put(batch, key, &whole(value)),
-    |how| own.put_now(key, &whole(value), how),
-    { let _ = (own, batch, key); });
+    |how| own.put_now(key, &whole(value), how));
 subject!(RemovableIndexable<K, Fixed>, [K: Pool], |own, batch, key, value|
     own.put(batch, key, &whole(value)),
     |how| own.put_now(key, &whole(value), how),
     own.remove(batch, key));
 subject!(IndexedFile<K, u32, Vec<u8>>, [K: Pool], |own, batch, key, value|
     own.append(batch, key, &sum(value), &value.to_vec()),
-    |how| own.append_now(key, &sum(value), &value.to_vec(), how),
-    { let _ = (own, batch, key); });
+    |how| own.append_now(key, &sum(value), &value.to_vec(), how));
 subject!(SimpleIndexedFile<K, Blob>, [K: Pool], |own, batch, key, value|
     own.append(batch, key, &Blob(value.to_vec())),
-    |how| own.append_now(key, &Blob(value.to_vec()), how),
-    { let _ = (own, batch, key); });
+    |how| own.append_now(key, &Blob(value.to_vec()), how));
 subject!(
     Singleton<Vec<u8>>,
     [],
-    |own, batch, key, value| {
-        let _ = key;
-        own.write(batch, &value.to_vec())
-    },
-    |how| {
-        let _ = key;
-        own.write_now(&value.to_vec(), how)
-    },
-    {
-        let _ = key;
-        own.delete(batch)
-    }
+    |own, batch, _key, value| own.write(batch, &value.to_vec()),
+    |how| own.write_now(&value.to_vec(), how),
+    own.delete(batch)
 );

@@ -188,6 +188,15 @@ impl Op<'_> {
             | Op::Delete { store, .. } => store,
         }
     }
+
+    /// The key; that of a singleton is empty.
+    #[inline]
+    pub fn key(&self) -> &[u8] {
+        match *self {
+            Op::Put { key, .. } | Op::Remove { key, .. } | Op::Append { key, .. } => key,
+            Op::Write { .. } | Op::Delete { .. } => &[],
+        }
+    }
 }
 
 /// Who knows what the stores are.
