@@ -109,7 +109,8 @@ impl Core {
         found: Recovered,
         stale: bool,
     ) -> Core {
-        let Recovered { manifest, kept, torn, version, last_seq, numbers, pool, unused, .. } = found;
+        let Recovered { manifest, kept, torn, version, last_seq, numbers, pool, unused, .. } =
+            found;
         let (uuid, frozen, durable) = (manifest.uuid, version.frozen.len(), manifest.last_seq);
         // What goes into the log names a manifest that a power cut cannot take.
         let named = found.proven.unwrap_or(manifest.generation);

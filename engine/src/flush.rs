@@ -58,10 +58,11 @@ pub(crate) struct Flushed {
 }
 
 impl Flushed {
-    /// The files it consists of.
+    /// The files it made. The value file of a bulk generation is not among them: nothing else has those values.
     pub(crate) fn files(&self, dir: &Path) -> Vec<PathBuf> {
         let segments = self.runs.iter().map(|(_, run, _)| file_name(FileKind::Segment, run.id));
-        let values = self.values.iter().map(|(file, _)| file_name(FileKind::Value, file.id));
+        let made = self.values.iter().filter(|_| self.generation.wal().is_some());
+        let values = made.map(|(file, _)| file_name(FileKind::Value, file.id));
         segments.chain(values).map(|name| dir.join(name)).collect()
     }
 }

@@ -45,7 +45,7 @@ pub(crate) enum Blocked {
     /// What was found at open is not flushed and in manifests of this process yet, and whether it would survive a power
     /// cut is not known.
     Unsettled,
-    /// A bulk load of another thread has commits that are not durable yet: its generation must be flushed.
+    /// A bulk load has commits that are not durable yet: their generations must be flushed.
     Bulk,
 }
 
@@ -77,6 +77,8 @@ struct State {
     /// The first `Sync` commit after that one.
     waiting: Option<u64>,
     frozen: usize,
+    /// How many of them are bulk generations: they must be on disk before a frame that follows them.
+    frozen_bulk: usize,
     /// What was found at open may not survive a power cut yet.
     unsettled: bool,
     spare: Option<Wal>,
@@ -136,6 +138,7 @@ impl Gate {
             in_flight: None,
             waiting: None,
             frozen,
+            frozen_bulk: 0,
             unsettled,
             spare: None,
             spare_asked: false,
@@ -158,7 +161,7 @@ impl Gate {
         }
         match g.bulk {
             Some(owner) if owner == std::thread::current().id() => Err(Error::BulkInProgress),
-            Some(_) if is_bulk(g.active.as_ref()) => Ok(Err(Blocked::Bulk)),
+            _ if is_bulk(g.active.as_ref()) || g.frozen_bulk > 0 => Ok(Err(Blocked::Bulk)),
             _ => Ok(Ok(())),
         }
     }
@@ -378,6 +381,7 @@ impl Gate {
         active: Option<Arc<Generation>>,
     ) {
         g.frozen += usize::from(frozen.is_some());
+        g.frozen_bulk += usize::from(is_bulk(frozen.as_ref()));
         g.active = active.clone();
         self.cell.update(|version| {
             if let Some(frozen) = frozen {

@@ -206,7 +206,8 @@ impl WalPool {
         };
         let new = reused.is_none();
         let result = made.and_then(|(file, bytes)| {
-            let (path, seed) = (self.path(slot), self.begin(&*file, slot, (number, generation, bytes))?);
+            let (path, seed) =
+                (self.path(slot), self.begin(&*file, slot, (number, generation, bytes))?);
             if new {
                 self.sync_dir()?;
             }

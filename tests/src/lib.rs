@@ -2,6 +2,7 @@
 
 pub mod damage;
 pub mod golden;
+pub mod matrix;
 pub mod model;
 pub mod pause;
 pub mod preimages;

@@ -89,6 +89,40 @@ fn f5_f22_a_full_disk_refuses_the_commit_and_takes_it_when_there_is_room() {
     assert_eq!(reopened(disk, &states), 2);
 }
 
+/// Seen to fail with `WalPool::give_back` working on after the close: it kept two of the three logs that were still needed.
+#[test]
+fn f5_f22_a_close_on_a_full_disk_says_so_and_loses_nothing() {
+    let states = sample::states(9);
+    let disk = SimVfs::new(30);
+    let (db, stores) = open(disk.clone());
+    let mut last = 0;
+    // Two frozen generations and the active one: as many logs as there can be with nothing flushed.
+    while db.stats().frozen < 2 {
+        last += 1;
+        sample::must_commit(&db, &stores, last, Sync);
+    }
+    let logs = |disk: &SimVfs| {
+        let names = disk.names(DIR).into_iter();
+        names.filter(|name| name.starts_with("wal")).collect::<Vec<_>>()
+    };
+    let before = logs(&disk);
+    assert!(before.len() >= 3, "{before:?}");
+    disk.set_capacity(Some(1));
+    let error = db.close().unwrap_err();
+    assert!(matches!(error, Error::NoSpace { .. }), "{error}");
+    drop((db, stores));
+    assert_eq!(logs(&disk), before);
+    // Open with no room either: everything can be read, nothing can be written yet.
+    let (db, stores) = open(disk.clone());
+    shows(&db, &states[last as usize]);
+    let refused = sample::commit(&db, &stores, last + 1, Sync).unwrap_err();
+    assert!(matches!(refused, Error::NoSpace { .. }), "{refused}");
+    drop((db, stores));
+    assert_eq!(logs(&disk), before);
+    disk.set_capacity(None);
+    assert_eq!(reopened(disk, &states), last);
+}
+
 /// Seen to fail with the limit of `Batch::append` left out: the batch was taken.
 #[test]
 fn f5_f22_what_is_too_large_is_refused_before_anything_is_written() {

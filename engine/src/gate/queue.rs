@@ -69,6 +69,7 @@ impl Gate {
     pub(crate) fn flushed(&self, generation: &Arc<Generation>, took: Duration) {
         let mut g = self.state.lock();
         g.frozen = g.frozen.saturating_sub(1);
+        g.frozen_bulk = g.frozen_bulk.saturating_sub(usize::from(generation.wal().is_none()));
         g.flush_error = None;
         g.durable_seq = g.durable_seq.max(generation.last_seq());
         if let Some(wal) = generation.wal() {

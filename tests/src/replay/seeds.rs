@@ -46,6 +46,7 @@ pub fn corpus() -> Result<Vec<Sample>> {
     for (target, name, bytes) in valid {
         all.extend(variants(target, name, &bytes));
     }
+    all.extend(torn_headers());
     all.extend(names());
     all.extend(databases());
     Ok(all)
@@ -74,6 +75,27 @@ fn wal_header() -> Vec<u8> {
     let mut page = header.encode();
     page.truncate(4096);
     page
+}
+
+/// One copy of the header damaged, the other, both; one of them zeros; a page of zeros.
+fn torn_headers() -> Vec<Sample> {
+    let changes: [(&str, &[(usize, u8)]); 4] = [
+        ("first", &[(40, 1)]),
+        ("second", &[(552, 1)]),
+        ("both", &[(40, 1), (552, 2)]),
+        ("version", &[(8, 2), (520, 2)]),
+    ];
+    let damaged = changes.map(|(name, flips)| {
+        let mut page = wal_header();
+        for (at, mask) in flips {
+            page.iter_mut().skip(*at).take(1).for_each(|byte| *byte ^= mask);
+        }
+        ("wal_header", format!("damaged-{name}"), page)
+    });
+    let mut half = wal_header();
+    half.iter_mut().take(512).for_each(|byte| *byte = 0);
+    let half = ("wal_header", "first-sector-zeros".to_owned(), half);
+    damaged.into_iter().chain([half, ("wal_header", "zeros".to_owned(), vec![0; 4096])]).collect()
 }
 
 fn frames() -> Vec<(&'static str, Vec<u8>)> {

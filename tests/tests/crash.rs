@@ -1,0 +1,52 @@
+//! Goal: whatever the moment of a crash, what is found is exactly the commits up to some point, all acknowledged ones.
+//! Method: four workloads end at every one of their I/O operations, on a disk that loses what a disk may lose.
+
+use rollstore_tests::matrix::cut::Matrix;
+use rollstore_tests::matrix::run::Run;
+use rollstore_tests::matrix::{check, script};
+
+#[test]
+fn the_workloads_are_right_where_nothing_fails() {
+    for (name, script) in script::all() {
+        let mut run = Run::new(None, None);
+        for (i, step) in script.into_iter().enumerate() {
+            let result = run.step(step);
+            assert!(result.is_ok(), "{name}, step {i}, {step:?}: {result:?}");
+            assert_eq!(run.lost, None, "{name}, step {i}, {step:?}");
+            let Some(db) = &run.db else { continue };
+            let shown = check::prefix(db, &run.history);
+            assert_eq!(shown, Ok(run.visible), "{name}, step {i}, {step:?}");
+        }
+    }
+}
+
+/// Every operation of one workload, and every so many of them the opens after it.
+fn matrix(name: &str, nested_every: u64) {
+    let script = script::all().into_iter().find(|(n, _)| *n == name).expect("a workload").1;
+    let matrix = Matrix { script, leave_out: None, nested_every };
+    let tally = matrix.go_all().map_err(|wrong| format!("{name}: {wrong}")).unwrap();
+    eprintln!("{name}: {tally:?}");
+    assert!(tally.points >= 500 && tally.images >= 4000, "{tally:?}");
+    assert!(tally.nested >= 2000 && tally.full >= 500, "{tally:?}");
+    assert!(tally.shorter >= 500 && tally.longer >= 400 && tally.passed_over >= 200, "{tally:?}");
+}
+
+#[test]
+fn groups_and_growing_logs_survive_a_crash_at_any_operation() {
+    matrix("groups", 25);
+}
+
+#[test]
+fn killed_processes_survive_a_crash_at_any_operation() {
+    matrix("kills", 25);
+}
+
+#[test]
+fn clean_ends_survive_a_crash_at_any_operation() {
+    matrix("ends", 25);
+}
+
+#[test]
+fn bulk_loads_survive_a_crash_at_any_operation() {
+    matrix("bulk", 25);
+}
