@@ -167,11 +167,11 @@ impl Batch {
 
     /// Leaves out the removes of keys that are not bound: `bound` says it for the keys this batch has not touched
     /// before.
-    pub(crate) fn drop_idle_removes<S: Shapes>(
-        &mut self,
+    pub(crate) fn without_idle_removes<S: Shapes>(
+        &self,
         shapes: &S,
         mut bound: impl FnMut(u16, &[u8]) -> Result<bool>,
-    ) -> Result<()> {
+    ) -> Result<Batch> {
         let mut kept = Batch::new(self.database);
         let mut touched: HashMap<(u16, Vec<u8>), bool> = HashMap::new();
         kept.level = self.level;
@@ -204,8 +204,7 @@ impl Batch {
             }
             kept.ops += 1;
         }
-        *self = kept;
-        Ok(())
+        Ok(kept)
     }
 }
 

@@ -1,13 +1,13 @@
 //! The parts put together: what a commit, a flush, a new store, an open and a close do, in which order.
 //!
-//! Locks, always in this order: the lane (one flush at a time), the installer, the gate, the Version. Nobody holds the gate
-//! while a file other than the active WAL is written.
+//! Locks, always in this order: the turn (close, new store, settling), the lane (one flush at a time), the installer, the
+//! gate, the Version. Nobody holds the gate while a file other than a WAL is written.
 
 use crate::batch::{Batch, Durability};
 use crate::error::{Error, Result};
 use crate::flush::Flusher;
 use crate::format::manifest::Shape;
-use crate::format::names::{FileKind, LOCK, file_name};
+use crate::format::names::{FileKind, file_name};
 use crate::format::prefix::{Mixer, SALT_BYTES};
 use crate::gate::{Blocked, Gate, GateOptions};
 use crate::generation::BulkLog;
@@ -17,14 +17,14 @@ use crate::manifest;
 use crate::numbers::Numbers;
 use crate::options::{Access, Background, Options};
 use crate::poison::Poison;
-use crate::recover::{Opening, Recovered, Recovery};
+use crate::recover::{self, Opening, Recovered, Recovery};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::tree::StoreMeta;
 use crate::value_log::{
     Dictionaries, ValueFileInfo, ValueLog, ValueSpec, ValueWriter, dictionaries_of,
 };
 use crate::version::{Shared, Store, VersionCell};
-use crate::vfs::{Lock, LockOutcome, Vfs};
+use crate::vfs::{Lock, Vfs};
 use crate::wal::WalPool;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -50,7 +50,8 @@ pub(crate) struct Core {
     pub(crate) report: Recovery,
     flusher: Flusher,
     lane: Mutex<()>,
-    closing: Mutex<()>,
+    /// One at a time: a close, a new store, the settling of what was found at open.
+    turn: Mutex<()>,
     /// Held for as long as the directory is ours.
     lock: Mutex<Option<Box<dyn Lock>>>,
 }
@@ -73,7 +74,7 @@ impl Core {
         access: Access,
     ) -> Result<Core> {
         options.check()?;
-        let lock = take_lock(&*vfs, dir, access)?;
+        let lock = recover::take_lock(&*vfs, dir, access)?;
         let values =
             ValueLog::new(Arc::clone(&vfs), dir, options.fd_max, options.value_cache_bytes);
         let database = DATABASES.fetch_add(1, Ordering::Relaxed);
@@ -148,7 +149,7 @@ impl Core {
             dictionaries: Mutex::new(Dictionaries::new()),
         };
         let (dir, lock) = (dir.to_path_buf(), Mutex::new(Some(lock)));
-        let (lane, closing) = (Mutex::new(()), Mutex::new(()));
+        let (lane, turn) = (Mutex::new(()), Mutex::new(()));
         Core {
             vfs,
             dir,
@@ -165,7 +166,7 @@ impl Core {
             report,
             flusher,
             lane,
-            closing,
+            turn,
             lock,
         }
     }
@@ -207,6 +208,13 @@ impl Core {
 
     /// Makes what was found at open durable, as far as that is not certain: until then nothing goes into the log.
     fn settle_recovery(&self) -> Result<()> {
+        let _turn = self.turn.lock();
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        if !self.gate.is_unsettled() {
+            return Ok(());
+        }
         while self.flush_oldest()? {}
         self.declare_log_done()?;
         self.gate.settled();
@@ -254,6 +262,7 @@ impl Core {
             Blocked::Backlog => self.drain(FROZEN_MAX - 1),
             Blocked::Unsettled => self.settle_recovery(),
             Blocked::Bulk => self.flush(),
+            Blocked::Again => Ok(()),
         }
     }
 
@@ -353,7 +362,10 @@ impl Core {
             let (len, max) = (len as u64, NAME_BYTES_MAX as u64);
             return Err(Error::Limit { what: "store name length", len, max });
         }
-        let _one_at_a_time = self.lane.lock();
+        let _turn = self.turn.lock();
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
         if let Some(store) = self.existing(spec)? {
             if self.access == Access::ReadWrite {
                 self.installer.settle()?;
@@ -423,7 +435,7 @@ impl Core {
     /// Flushes everything, says in two manifests that no log is relied on, keeps one small WAL, gives the lock back.
     pub(crate) fn close(&self, join: impl FnOnce()) -> Result<()> {
         // A second close waits for the first: when either returns, the directory is free.
-        let _one_at_a_time = self.closing.lock();
+        let _turn = self.turn.lock();
         let first = self.gate.close();
         join();
         if !first {
@@ -467,26 +479,5 @@ impl Drop for Core {
     /// An open that did not go through leaves every WAL alone.
     fn drop(&mut self) {
         self.pool.serve(false);
-    }
-}
-
-fn take_lock(vfs: &dyn Vfs, dir: &Path, access: Access) -> Result<Box<dyn Lock>> {
-    let path = dir.join(LOCK);
-    let outcome = match access {
-        Access::ReadWrite => {
-            vfs.create_dir(dir).map_err(|e| Error::io("create", dir, e))?;
-            vfs.lock(&path)
-        }
-        Access::ReadOnly => match vfs.lock_shared(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                let what = format!("a database in {}", dir.display());
-                return Err(Error::NotFound { what });
-            }
-            outcome => outcome,
-        },
-    };
-    match outcome.map_err(|e| Error::io("lock", &path, e))? {
-        LockOutcome::Held(lock) => Ok(lock),
-        LockOutcome::Busy(holder) => Err(Error::Locked { path: dir.to_path_buf(), holder }),
     }
 }

@@ -202,10 +202,15 @@ fn start(core: &Arc<Core>) -> Result<Vec<Worker>> {
         }
     };
     let poison = || Arc::clone(&core.poison);
-    Ok(vec![
-        Worker::spawn("flush", poison(), flush, move || woken.gate.wake())?,
-        Worker::spawn("wal", poison(), spare, move || warned.gate.wake())?,
-    ])
+    let flush = Worker::spawn("flush", poison(), flush, move || woken.gate.wake())?;
+    match Worker::spawn("wal", poison(), spare, move || warned.gate.wake()) {
+        Ok(spare) => Ok(vec![flush, spare]),
+        Err(error) => {
+            // The one that runs would hold the database open for ever.
+            core.close(|| flush.join())?;
+            Err(error)
+        }
+    }
 }
 
 /// A bulk load: the fastest way in, for catching up.

@@ -45,6 +45,8 @@ pub(crate) enum Blocked {
     /// What was found at open is not flushed and in manifests of this process yet, and whether it would survive a power
     /// cut is not known.
     Unsettled,
+    /// The gate was left while a WAL was awaited: what was decided before no longer holds.
+    Again,
     /// A bulk load has commits that are not durable yet: their generations must be flushed.
     Bulk,
 }
@@ -87,6 +89,8 @@ struct State {
     wal_bytes: u64,
     wal_began: Option<Instant>,
     bulk: Option<ThreadId>,
+    /// The newest commit when the log of an idle database was last given back.
+    shrunk: u64,
     /// Why the last flush failed; a writer that waits for it takes it.
     flush_error: Option<Error>,
     flush_ns_per_byte: f64,
@@ -145,6 +149,7 @@ impl Gate {
             wal_bytes: WAL_BYTES_MIN.min(options.wal_bytes_max),
             wal_began: None,
             bulk: None,
+            shrunk: 0,
             flush_error: None,
             flush_ns_per_byte: 0.0,
             debt: Duration::ZERO,
@@ -185,9 +190,9 @@ impl Gate {
         if let Err(blocked) = self.pass(&g)? {
             return Ok(Err(blocked));
         }
-        if batch.has_removes() {
-            self.drop_idle_removes(batch)?;
-        }
+        // The staged batch stays as it is: when it has to wait, what is bound is asked again.
+        let mut kept = self.without_idle_removes(batch)?;
+        let batch = kept.as_mut().unwrap_or(batch);
         if batch.is_empty() {
             let seq = g.last_seq;
             self.settle(g, seq, durability)?;
@@ -209,10 +214,13 @@ impl Gate {
         Ok(Ok(delay))
     }
 
-    /// Whether a key is bound now, published or not.
-    fn drop_idle_removes(&self, batch: &mut Batch) -> Result<()> {
+    /// The batch without the removes of keys that are not bound now, published or not; `None` if it removes nothing.
+    fn without_idle_removes(&self, batch: &Batch) -> Result<Option<Batch>> {
+        if !batch.has_removes() {
+            return Ok(None);
+        }
         let version = self.cell.current();
-        batch.drop_idle_removes(&**version, |store, key| {
+        let kept = batch.without_idle_removes(&**version, |store, key| {
             let Some(state) = version.store(store) else { return Ok(false) };
             let hash = state.meta.hash(key);
             for generation in version.generations() {
@@ -223,7 +231,8 @@ impl Gate {
             }
             let found = state.tree.get(&state.meta, hash, key)?;
             Ok(found.is_some_and(|entry| !entry.is_tombstone()))
-        })
+        })?;
+        Ok(Some(kept))
     }
 
     /// Writes the frame and applies it.
@@ -313,42 +322,17 @@ impl Gate {
         } else if g.active.is_some() {
             return Ok(Err(Blocked::Bulk));
         }
-        if grow && !g.spare_asked && g.spare.is_none() {
+        if g.spare_asked && g.spare.is_none() {
+            self.changed.wait(g);
+            return Ok(Err(Blocked::Again));
+        }
+        if grow && g.spare.is_none() {
             self.grow(g);
         }
         let needed = WAL_HEADER_BYTES as u64 + len + SEAL_ROOM + GROUP_BYTES;
         let wal = self.next_wal(g, needed.next_multiple_of(GROUP_BYTES))?;
         self.begin(g, wal)?;
         Ok(Ok(()))
-    }
-
-    /// The size of the next WAL: what about one second needs at the rate of the one in use.
-    fn grow(&self, g: &mut Held<'_>) {
-        let wanted = match g.wal_began {
-            Some(began) => (g.position as f64 / began.elapsed().as_secs_f64().max(1e-6)) as u64,
-            None => g.wal_bytes.saturating_mul(2),
-        };
-        let (least, most) = (WAL_BYTES_MIN, self.options.wal_bytes_max);
-        g.wal_bytes = wanted.clamp(least.min(most), most).next_power_of_two().min(most);
-    }
-
-    /// A WAL with a durable header and a number above the active one: the spare, or one made now.
-    fn next_wal(&self, g: &mut Held<'_>, needed: u64) -> Result<Wal> {
-        while g.spare_asked && g.spare.is_none() {
-            self.changed.wait(g);
-            self.poison.check()?;
-            if g.closed {
-                return Err(Error::Closed); // what is written from now on nobody would flush
-            }
-        }
-        match g.spare.take() {
-            Some(spare) if spare.bytes() >= needed => Ok(spare),
-            small => {
-                drop(small);
-                let bytes = needed.max(g.wal_bytes);
-                self.pool.prepare(self.numbers.next(), self.cell.manifest(), bytes)
-            }
-        }
     }
 
     /// Ends the active generation, if it has commits, with a seal that names `wal`; begins the next one over it.

@@ -2,11 +2,12 @@
 //!
 //! Order, always: the files are durable and in the directory (whoever made them saw to it), the manifest is durable, the
 //! Version is swapped, and what the manifest frees is let go only when *both* kept manifests do without it. So one rotten
-//! manifest is harmless: the one before finds every file and WAL it names.
+//! manifest loses nothing: the one before finds every file and WAL it names, and the log tells whether it may be gone by.
 
 use crate::error::{Error, Result};
 use crate::flush::Flushed;
 use crate::format::manifest::{self as format, Manifest, SingletonEntry};
+use crate::format::names::parse;
 use crate::generation::Generation;
 use crate::manifest::{self, WriteFailure};
 use crate::numbers::Numbers;
@@ -155,9 +156,11 @@ impl Installer {
         others.any(|generation| generation.wal().is_some() && generation.bytes() > 0)
     }
 
-    /// The generations of the two newest manifests on disk.
+    /// The generations of the two newest manifests on disk, and of those beside them that do not verify.
     pub(crate) fn kept(&self) -> Vec<u64> {
-        self.state.lock().kept.iter().rev().take(2).copied().collect()
+        let state = self.state.lock();
+        let torn = state.torn.iter().filter_map(|path| parse(path.file_name()?.to_str()?));
+        state.kept.iter().rev().take(2).copied().chain(torn.map(|(_, number)| number)).collect()
     }
 
     /// The newest manifest, as data.

@@ -33,6 +33,8 @@ pub const WAL_BYTES_MOST: u64 = 1 << 30;
 pub const WAL_BYTES_DEFAULT: u64 = 64 << 20;
 /// Default of `Options::memtable_bytes_max`.
 pub const MEMTABLE_BYTES_DEFAULT: usize = 48 << 20;
+/// Greatest `Options::memtable_bytes_max`: an entry takes 32 bytes at the least, so one store's fit a segment.
+pub const MEMTABLE_BYTES_MOST: usize = 512 << 20;
 /// Default of `Options::value_cache_bytes`.
 pub const VALUE_CACHE_BYTES_DEFAULT: u64 = 64 << 20;
 /// Default of `Options::fd_max`.
@@ -44,6 +46,7 @@ pub const FD_RESERVED: usize = 12;
 /// Generations that may wait for their flush before a writer waits.
 pub const FROZEN_MAX: usize = 2;
 
+const _: () = assert!(MEMTABLE_BYTES_MOST as u64 / 32 <= SEGMENT_ENTRIES_MAX);
 const _: () = assert!(FD_RESERVED < FD_MIN && FD_MIN <= FD_DEFAULT);
 const _: () = assert!(VALUE_BYTES_MAX < BATCH_BYTES_MAX);
 const _: () = assert!((BATCH_BYTES_MAX as u64) < WAL_BYTES_DEFAULT);

@@ -76,6 +76,10 @@ impl Options {
             let (len, max) = (self.wal_bytes_max, limits::WAL_BYTES_MOST);
             return Err(Error::Limit { what: "wal_bytes_max", len, max });
         }
+        if self.memtable_bytes_max > limits::MEMTABLE_BYTES_MOST {
+            let (len, max) = (self.memtable_bytes_max as u64, limits::MEMTABLE_BYTES_MOST as u64);
+            return Err(Error::Limit { what: "memtable_bytes_max", len, max });
+        }
         at_least("fd_max (at least)", self.fd_max as u64, limits::FD_MIN as u64)
     }
 }

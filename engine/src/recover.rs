@@ -17,12 +17,13 @@ use crate::format::prefix::Mixer;
 use crate::generation::Generation;
 use crate::manifest::{self, WriteFailure};
 use crate::numbers::Numbers;
+use crate::options::Access;
 use crate::poison::Poison;
 use crate::segment::Segment;
 use crate::tree::{StoreMeta, Tree, expect};
 use crate::value_log::ValueFileInfo;
 use crate::version::{Shared, StoreState, Version};
-use crate::vfs::{SyncPoint, Vfs};
+use crate::vfs::{Lock, LockOutcome, SyncPoint, Vfs};
 use crate::wal::{Found, WalPool};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -337,6 +338,29 @@ impl Opening<'_> {
             })
             .map(|(kind, number)| self.dir.join(file_name(kind, number)))
             .collect()
+    }
+}
+
+/// Takes the directory: for a writer alone, for readers together.
+pub(crate) fn take_lock(vfs: &dyn Vfs, dir: &Path, access: Access) -> Result<Box<dyn Lock>> {
+    let path = dir.join(names::LOCK);
+    let outcome = match access {
+        Access::ReadWrite => {
+            vfs.create_dir(dir).map_err(|e| Error::io("create", dir, e))?;
+            vfs.lock(&path)
+        }
+        Access::ReadOnly => match vfs.lock_shared(&path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                let (dir, lock) = (dir.display(), names::LOCK);
+                let what = format!("a database in {dir} (there is no {lock})");
+                return Err(Error::NotFound { what });
+            }
+            outcome => outcome,
+        },
+    };
+    match outcome.map_err(|e| Error::io("lock", &path, e))? {
+        LockOutcome::Held(lock) => Ok(lock),
+        LockOutcome::Busy(holder) => Err(Error::Locked { path: dir.to_path_buf(), holder }),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::level_of;
-use crate::format::manifest::KeyOrder;
+use crate::format::manifest::{KeyOrder, StoreKind};
 use crate::format::segment::Pointer;
 use crate::generation::Generation;
 use crate::limits::KEY_BYTES_MAX;
@@ -123,6 +123,9 @@ impl Scan {
         bounds: (KeyBound, KeyBound),
     ) -> Result<Scan> {
         let meta = &*store.meta;
+        if meta.shape.kind == StoreKind::Singleton {
+            return Err(Error::Limit { what: "keys of a singleton", len: 1, max: 0 });
+        }
         let bounded = bounds != (Bound::Unbounded, Bound::Unbounded);
         if bounded && meta.shape.order != KeyOrder::Sorted {
             return Err(Error::Limit { what: "bounds on hashed keys", len: 1, max: 0 });

@@ -56,7 +56,8 @@ struct Pointed {
     key_sum: u32,
 }
 
-/// Checks everything that the newest manifest names. `report` gets each damage; `progress` is called after each file
+/// Checks everything that the newest manifest names. It keeps some 50 bytes for each record of the database meanwhile.
+/// `report` gets each damage; `progress` is called after each file
 /// and stops the check by answering false.
 pub(crate) fn verify(
     core: &Core,
@@ -87,19 +88,11 @@ impl Check<'_> {
         (self.report)(error);
     }
 
-    /// The newest manifest as it is on disk, and the one before; also a damaged one that opening passed over. A writer has
-    /// moved that one aside, a reader leaves it where it is.
+    /// The newest manifest as it is on disk, the one before, and those beside them that did not verify at open: a writer
+    /// has moved them aside, a reader leaves them where they are.
     fn manifests(&mut self) {
         let core = self.core;
-        let mut kept = core.installer.kept();
-        if core.report.manifest_passed_over && core.access == Access::ReadOnly {
-            let listed = core.vfs.list(&core.dir).unwrap_or_default();
-            let known = listed.iter().filter_map(|name| names::parse(name));
-            let read = kept.first().copied().unwrap_or_default();
-            let newer = known.filter(|(kind, n)| *kind == FileKind::Manifest && *n > read);
-            kept.extend(newer.map(|(_, generation)| generation).collect::<Vec<_>>());
-        }
-        for generation in kept {
+        for generation in core.installer.kept() {
             if let Err(error) = manifest::read(&*core.vfs, &core.dir, generation) {
                 // A writer may have removed an old one meanwhile.
                 if error.is_corruption() {

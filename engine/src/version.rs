@@ -11,6 +11,7 @@
 
 use crate::error::{Error, Result};
 use crate::format::level_of;
+use crate::format::manifest::StoreKind;
 use crate::format::segment::Pointer;
 use crate::generation::Generation;
 use crate::limits::FIXED_BYTES_MAX;
@@ -216,7 +217,8 @@ impl View {
         }
     }
 
-    /// The newest commit this view shows.
+    /// A bound on what this view shows: no commit after it. A view (not a snapshot) taken while a generation ended may show
+    /// less.
     pub fn sequence(&self) -> u64 {
         self.seq
     }
@@ -236,6 +238,9 @@ impl View {
     fn find(&self, store: &Store, key: &[u8]) -> Result<Option<Found<'_>>> {
         let version = self.check(store)?;
         let meta = &*store.meta;
+        if meta.shape.kind == StoreKind::Singleton {
+            return Err(Error::Limit { what: "keys of a singleton", len: 1, max: 0 });
+        }
         if key.len() != usize::from(meta.shape.key_bytes) {
             let (len, max) = (key.len() as u64, u64::from(meta.shape.key_bytes));
             return Err(Error::Limit { what: "key length", len, max });

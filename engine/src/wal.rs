@@ -292,8 +292,9 @@ impl WalPool {
                 state.next_slot += 1;
                 state.next_slot - 1
             };
-            match self.create(slot, bytes) {
-                Ok(_) => self.state.lock().free.push(Free { slot, whole: true, bytes }),
+            // Whoever gives it a life next does not look after its name.
+            match self.create(slot, bytes).and_then(|_| self.sync_dir()) {
+                Ok(()) => self.state.lock().free.push(Free { slot, whole: true, bytes }),
                 Err(_) => self.remove(slot),
             }
         }
@@ -316,7 +317,7 @@ pub(crate) struct Found {
 impl Found {
     /// Opens the file of `slot` and reads its header. A header that does not verify in either copy is damage, and so is
     /// a header of zeros before frames: which WALs are needed would be a guess. So is a file shorter than its header
-    /// says: what is missing at its end may have been acknowledged.
+    /// says, if it is needed: see [`Found::check_length`].
     pub(crate) fn open(vfs: &dyn Vfs, dir: &Path, slot: u64, uuid: &[u8; 16]) -> Result<Found> {
         let path = dir.join(file_name(FileKind::Wal, slot));
         let file = vfs.open(&path).map_err(|e| Error::io("open", &path, e))?;
@@ -334,13 +335,20 @@ impl Found {
             Some(header) if header.uuid != *uuid => {
                 return Err(Fault::at(0, What::Field("uuid")).in_file(&path));
             }
-            Some(header) if header.bytes > bytes => {
-                let what = What::Length { found: bytes, limit: header.bytes };
-                return Err(Fault::at(bytes, what).in_file(&path));
-            }
             header => header,
         };
         Ok(Found { slot, bytes, header, file, path })
+    }
+
+    /// For a WAL that is relied on: what is missing at the end of a short one may have been acknowledged.
+    pub(crate) fn check_length(&self) -> Result<()> {
+        match self.header {
+            Some(header) if header.bytes > self.bytes => {
+                let what = What::Length { found: self.bytes, limit: header.bytes };
+                Err(Fault::at(self.bytes, what).in_file(&self.path))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The same file as a [`Wal`] whose values can be read, and which goes to `pool` at the end.

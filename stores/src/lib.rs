@@ -51,6 +51,29 @@
 //! ```
 //!
 //! Absence is an [`Option`], damage is an [`Error`], and neither is ever told for the other.
+//!
+//! # What a commit promises
+//!
+//! [`Durability::Sync`]: it survives a power cut before it is visible to anybody. [`Durability::Buffered`]: it survives the
+//! death of the process; [`Database::sync`] makes all of them durable. A [`Bulk`] load writes no log: its commits are
+//! visible at once, durable at its checkpoints, and belong to the thread that began it; another thread that commits
+//! meanwhile waits for a flush. Commits are never reordered: what survives is always a prefix.
+//!
+//! # After an error
+//!
+//! | error | what is so | what to do |
+//! |---|---|---|
+//! | [`Error::NoSpace`] | nothing was written, reads go on | make room, commit again; no reopen |
+//! | [`Error::Poisoned`] | the log could not be written or synced; the commit is whole or absent after a reopen | reads go on; reopen to write |
+//! | [`Error::Corrupt`] | bytes are not what was written; path, offset, store and key say which | keep the directory, restore a copy |
+//! | [`Error::Locked`] | somebody has it open; the message says who | close that one |
+//! | [`Error::Limit`], [`Error::Schema`] | the call or definition is wrong; nothing was changed | mend it |
+//!
+//! # Memory and disk
+//!
+//! At most three generations of `Options::memtable_bytes_max` (48 MiB) and the value cache (64 MiB); the index is mapped
+//! and belongs to the page cache. Logs take up to four files of `Options::wal_bytes_max` while the write rate needs them, and 1
+//! MiB when idle. A [`Snapshot`] keeps the memory and the files of its moment for as long as it lives.
 
 mod batch;
 mod codec;

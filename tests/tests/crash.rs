@@ -1,8 +1,12 @@
 //! Goal: whatever the moment of a crash, what is found is exactly the commits up to some point, all acknowledged ones.
 //! Method: four workloads end at every one of their I/O operations, on a disk that loses what a disk may lose.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+use rollstore_engine::vfs::fault::FaultVfs;
 use rollstore_tests::matrix::cut::Matrix;
-use rollstore_tests::matrix::run::Run;
+use rollstore_tests::matrix::run::{self, Run};
+use rollstore_tests::matrix::script::Step;
 use rollstore_tests::matrix::{check, script};
 
 #[test]
@@ -49,4 +53,21 @@ fn clean_ends_survive_a_crash_at_any_operation() {
 #[test]
 fn bulk_loads_survive_a_crash_at_any_operation() {
     matrix("bulk", 25);
+}
+
+#[test]
+fn an_open_after_a_clean_end_writes_nothing() {
+    for (name, script) in script::all() {
+        let mut run = Run::new(None, None);
+        for step in script.into_iter().chain([Step::Close]) {
+            run.step(step).unwrap();
+        }
+        let vfs = FaultVfs::new(run.machine.vfs().sim().process_kill());
+        let db = run::open(&vfs).unwrap();
+        let changes = ["create", "write", "remove", "rename", "open_write"];
+        let log = vfs.log();
+        let done: Vec<_> = log.iter().filter(|op| changes.contains(&op.kind)).collect();
+        assert!(done.is_empty(), "{name}: {done:?}");
+        assert_eq!(check::prefix(&db, &run.history), Ok(run.history.len()), "{name}");
+    }
 }

@@ -1,6 +1,8 @@
 //! Goal: an error of the device, or a full disk, loses nothing that was promised and shows nothing that failed.
 //! Method: every I/O operation of the workloads answers EIO or ENOSPC, once or for good; and disks of many sizes.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 use rollstore_engine::vfs::fault::Fault;
 use rollstore_tests::matrix::faults::{self, Outcomes};
 use rollstore_tests::matrix::{Outcome, script};

@@ -1,5 +1,7 @@
 //! Goal: what the crash matrix found stays mended, each by its name. Method: the shortest run that showed it.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
 use rollstore_engine::vfs::fault::{Fault, FaultVfs, OpRecord, Plan};
 use rollstore_engine::vfs::sim::{Cut, SimVfs};
 use rollstore_engine::{Durability, Store};

@@ -49,9 +49,8 @@ impl Gate {
         if g.unsettled {
             return Ok(Err(Blocked::Unsettled));
         }
-        if batch.has_removes() {
-            self.drop_idle_removes(batch)?;
-        }
+        let mut kept = self.without_idle_removes(batch)?;
+        let batch = kept.as_mut().unwrap_or(batch);
         if batch.is_empty() {
             return Ok(Ok(()));
         }

@@ -130,10 +130,35 @@ impl Gate {
                 return Task::Flush;
             }
             let (in_use, free) = self.pool.bytes();
-            if g.bulk.is_none() && seen == g.last_seq && in_use + free > IDLE_WAL_BYTES {
+            // A second time without a commit in between would gain nothing: somebody holds on to the log.
+            let idle = g.bulk.is_none() && seen == g.last_seq && g.shrunk != seen;
+            if idle && in_use + free > IDLE_WAL_BYTES {
+                g.shrunk = seen;
                 return Task::Shrink;
             }
             seen = g.last_seq;
+        }
+    }
+
+    /// The size of the next WAL: what about one second needs at the rate of the one in use.
+    pub(super) fn grow(&self, g: &mut Held<'_>) {
+        let wanted = match g.wal_began {
+            Some(began) => (g.position as f64 / began.elapsed().as_secs_f64().max(1e-6)) as u64,
+            None => g.wal_bytes.saturating_mul(2),
+        };
+        let (least, most) = (WAL_BYTES_MIN, self.options.wal_bytes_max);
+        g.wal_bytes = wanted.clamp(least.min(most), most).next_power_of_two().min(most);
+    }
+
+    /// A WAL with a durable header and a number above the active one: the spare, or one made now.
+    pub(super) fn next_wal(&self, g: &mut Held<'_>, needed: u64) -> Result<Wal> {
+        match g.spare.take() {
+            Some(spare) if spare.bytes() >= needed => Ok(spare),
+            small => {
+                drop(small);
+                let bytes = needed.max(g.wal_bytes);
+                self.pool.prepare(self.numbers.next(), self.cell.manifest(), bytes)
+            }
         }
     }
 
@@ -200,6 +225,11 @@ impl Gate {
     pub(crate) fn sequences(&self) -> (u64, u64) {
         let g = self.state.lock();
         (g.last_seq, g.durable_seq)
+    }
+
+    /// Is it uncertain whether what was found at open would survive a power cut?
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.state.lock().unsettled
     }
 
     /// Wakes everybody who waits, to look at the poison again.

@@ -65,6 +65,7 @@ pub(super) fn replay(
     let mut wals = Vec::with_capacity(found.len());
     for found in found {
         let Some(header) = found.header else { continue };
+        found.check_length()?;
         let pool = (!opening.read_only).then(|| Arc::clone(pool));
         let wal = Arc::new(found.into_wal(&header, pool));
         if !opening.read_only {

@@ -167,7 +167,7 @@ fn value(drawn: u64, big: bool) -> Arc<[u8]> {
     let len = if big { BIG_VALUE } else { VALUE_LENS.get(place as usize).copied().unwrap_or(0) };
     match drawn >> 12 & 1 {
         0 => vec![drawn as u8; len].into(),
-        _ => (0..len as u64).map(|i| draw(drawn ^ i / 8) as u8).collect(),
+        _ => (0..len as u64).map(|i| draw(drawn ^ (i / 8)) as u8).collect(),
     }
 }
 

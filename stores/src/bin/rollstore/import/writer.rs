@@ -2,7 +2,7 @@
 
 use crate::args::Mode;
 use crate::chain::Tip;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::{hex, write_out};
 use rollstore::{Batch, Bulk, Database, Durability};
 
@@ -75,7 +75,15 @@ impl<'a> Writer<'a> {
         }
         self.pending = 0;
         for tip in self.unacked.iter_mut().flat_map(|unacked| unacked.drain(..)) {
-            write_out(format!("acked {} {}\n", tip.number, hex(&tip.hash)).as_bytes())?;
+            let line = format!("acked {} {}\n", tip.number, hex(&tip.hash));
+            write_out(line.as_bytes()).map_err(|failure| match failure {
+                // Unlike a listing that nobody reads to its end, an import that stops is not done.
+                Failure::NoReader => Failure::Other(format!(
+                    "stopped after block {}, which is durable: nobody reads the acknowledgements",
+                    tip.number
+                )),
+                other => other,
+            })?;
         }
         Ok(())
     }
