@@ -8,10 +8,9 @@
 use crate::core::Core;
 use crate::error::{Corruption, Error, Result, What};
 use crate::format::manifest::{Manifest, Store};
-use crate::format::names::{self, FileKind, file_name};
+use crate::format::names::{FileKind, file_name};
 use crate::format::segment::Pointer;
 use crate::manifest;
-use crate::options::Access;
 use crate::segment::Segment;
 use crate::tree::expect;
 use crate::value_log::{Expected, ValueFileInfo, verify_file};
