@@ -148,6 +148,7 @@ impl Database {
     pub fn step(&self, job: Job) -> Result<bool> {
         match job {
             Job::Flush => self.core().flush_oldest(),
+            Job::Shrink => self.core().shrink_log().map(|()| true),
         }
     }
 

@@ -19,6 +19,8 @@ pub enum Background {
 pub enum Job {
     /// Move the oldest frozen generation to disk.
     Flush,
+    /// Flush everything and give back what the log takes: what the background does when nobody writes for a while.
+    Shrink,
 }
 
 /// What an open asks for.
