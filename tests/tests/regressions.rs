@@ -3,6 +3,8 @@
 //! All were seen to fail with the fault put back: a wait in the middle of making room, and a shrink without a sync of the
 //! directory.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use rollstore::{
     Background, Database, Define, Durability, Indexable, Job, Options, RemovableIndexable,
     Singleton,
