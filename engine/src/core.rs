@@ -228,7 +228,8 @@ impl Core {
         self.installer.settle()
     }
 
-    fn writable(&self) -> Result<()> {
+    /// May this database be written?
+    pub(crate) fn writable(&self) -> Result<()> {
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }

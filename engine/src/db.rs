@@ -146,6 +146,7 @@ impl Database {
 
     /// Does one piece of background work; false when there was none. For [`Background::Stepped`].
     pub fn step(&self, job: Job) -> Result<bool> {
+        self.core().writable()?;
         match job {
             Job::Flush => self.core().flush_oldest(),
             Job::Shrink => self.core().shrink_log().map(|()| true),
