@@ -4,31 +4,42 @@
 //! gate, the Version. Nobody holds the gate while a file other than a WAL is written.
 
 use crate::batch::{Batch, Durability};
+use crate::claims::Claims;
+use crate::edit::Edit;
 use crate::error::{Error, Result};
+use crate::files::Files;
 use crate::flush::Flusher;
 use crate::format::manifest::Shape;
 use crate::format::names::{FileKind, file_name};
-use crate::format::prefix::{Mixer, SALT_BYTES};
 use crate::gate::{Blocked, Gate, GateOptions};
 use crate::generation::BulkLog;
-use crate::install::{Copies, Edit, Installer};
-use crate::limits::{FROZEN_MAX, NAME_BYTES_MAX, STORES_MAX, WAL_BYTES_MIN};
+use crate::install::{Copies, Installer};
+use crate::limits::{FROZEN_MAX, WAL_BYTES_MIN};
 use crate::manifest;
 use crate::numbers::Numbers;
 use crate::options::{Access, Background, Options};
+use crate::pace::Pacer;
 use crate::poison::Poison;
 use crate::recover::{self, Opening, Recovered, Recovery};
+use crate::reserve::Reserve;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
-use crate::tree::StoreMeta;
 use crate::value_log::{
     Dictionaries, ValueFileInfo, ValueLog, ValueSpec, ValueWriter, dictionaries_of,
 };
-use crate::version::{Shared, Store, VersionCell};
-use crate::vfs::{Lock, Vfs};
+use crate::version::{Shared, VersionCell};
+use crate::vfs::{Lock, SyncPoint, Vfs};
 use crate::wal::WalPool;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+use upkeep::Upkeep;
+
+mod collection;
+mod stores;
+mod upkeep;
+
+pub use collection::Gc;
+pub(crate) use upkeep::When;
 
 static DATABASES: AtomicU64 = AtomicU64::new(1);
 
@@ -48,7 +59,14 @@ pub(crate) struct Core {
     pub(crate) gate: Gate,
     pub(crate) installer: Installer,
     pub(crate) report: Recovery,
+    pub(crate) pacer: Arc<Pacer>,
+    pub(crate) upkeep: Upkeep,
+    claims: Arc<Claims>,
+    reserve: Reserve,
+    files: Arc<Files>,
     flusher: Flusher,
+    /// What nothing names, to be removed once a manifest of this process is durable; into quarantine if `true`.
+    orphans: Mutex<(Vec<PathBuf>, bool)>,
     lane: Mutex<()>,
     /// One at a time: a close, a new store, the settling of what was found at open.
     turn: Mutex<()>,
@@ -89,14 +107,13 @@ impl Core {
             map: options.map_segments,
         };
         let found = opening.recover()?;
-        let (orphans, doubtful) = (found.orphans.clone(), found.doubtful);
-        let untidy = !orphans.is_empty() || !found.torn.is_empty();
+        let untidy = !found.orphans.is_empty() || !found.torn.is_empty();
         let stale = found.log_used || untidy || found.proven.is_none();
         let core = Core::assemble(vfs, dir, options, access, (shared, poison, lock), found, stale);
         if access == Access::ReadWrite {
             core.take_over_dictionaries()?;
             core.pool.serve(true);
-            core.finish_recovery(stale, &orphans, doubtful)?;
+            core.finish_recovery(stale)?;
         }
         Ok(core)
     }
@@ -110,6 +127,7 @@ impl Core {
         found: Recovered,
         stale: bool,
     ) -> Core {
+        let orphans = Mutex::new((found.orphans, found.doubtful));
         let Recovered { manifest, kept, torn, version, last_seq, numbers, pool, unused, .. } =
             found;
         let (uuid, frozen, durable) = (manifest.uuid, version.frozen.len(), manifest.last_seq);
@@ -138,16 +156,23 @@ impl Core {
             kept,
             (torn, unused),
         );
-        let flusher = Flusher {
+        let files = Arc::new(Files {
             vfs: Arc::clone(&vfs),
             dir: dir.to_path_buf(),
             uuid,
             numbers: Arc::clone(&numbers),
             poison: Arc::clone(&poison),
             map: options.map_segments,
+        });
+        let flusher = Flusher {
+            files: Arc::clone(&files),
             compress: options.compress,
             dictionaries: Mutex::new(Dictionaries::new()),
         };
+        // Steps are not paced: they are to be the same each time.
+        let threads = options.background == Background::Threads;
+        let pacer = Arc::new(Pacer::new(if threads { options.pace_bytes } else { 0 }));
+        let reserve = Reserve::new(Arc::clone(&vfs), dir);
         let (dir, lock) = (dir.to_path_buf(), Mutex::new(Some(lock)));
         let (lane, turn) = (Mutex::new(()), Mutex::new(()));
         Core {
@@ -164,7 +189,13 @@ impl Core {
             gate,
             installer,
             report,
+            pacer,
+            upkeep: Upkeep::default(),
+            claims: Arc::default(),
+            reserve,
+            files,
             flusher,
+            orphans,
             lane,
             turn,
             lock,
@@ -186,20 +217,39 @@ impl Core {
 
     /// Flushes what was replayed, says so in a manifest, and only then removes what nothing names. Without room for
     /// that the database is open all the same: it reads, and commits are told.
-    fn finish_recovery(&self, stale: bool, orphans: &[PathBuf], doubtful: bool) -> Result<()> {
-        match if stale { self.settle_recovery() } else { Ok(()) } {
-            Ok(()) => {}
+    fn finish_recovery(&self, stale: bool) -> Result<()> {
+        let settled = || if stale { self.settle_recovery() } else { Ok(()) };
+        let mut done = settled();
+        if matches!(done, Err(Error::NoSpace { .. })) {
+            // What a job left unfinished may be what takes the room: the reserve has enough of it for a manifest.
+            self.reserve.give();
+            done = self
+                .installer
+                .repeat()
+                .and_then(|()| self.remove_orphans())
+                .and_then(|()| settled());
+        }
+        match done {
+            Ok(()) => self.remove_orphans(),
             Err(error) => {
                 self.poison.check()?;
                 tracing::warn!(%error, "what the log holds could not be flushed yet");
-                return Ok(());
+                Ok(())
             }
         }
+    }
+
+    /// Removes what no manifest names: one of this process must be durable.
+    fn remove_orphans(&self) -> Result<()> {
+        let (orphans, doubtful) = {
+            let mut orphans = self.orphans.lock();
+            (std::mem::take(&mut orphans.0), orphans.1)
+        };
         if doubtful {
-            return manifest::move_aside(&*self.vfs, &self.dir, orphans);
+            return manifest::move_aside(&*self.vfs, &self.dir, &orphans);
         }
         for path in orphans {
-            if let Err(error) = self.vfs.remove(path) {
+            if let Err(error) = self.vfs.remove(&path) {
                 tracing::warn!(path = %path.display(), %error, "cannot remove an orphan");
             }
         }
@@ -312,6 +362,7 @@ impl Core {
             _ => self.flush(),
         };
         self.gate.bulk_end();
+        self.pacer.bulk(false);
         flushed
     }
 
@@ -335,74 +386,21 @@ impl Core {
         let version = self.cell.load();
         let Some(generation) = version.frozen.last().cloned() else { return Ok(false) };
         self.gate.wait_published(&generation)?;
-        let flushed = self.flusher.flush(&version, &generation)?;
-        let files = flushed.files(&self.dir);
+        let (flushed, made) = self.flusher.flush(&version, &generation)?;
         drop(version);
         // The flush of a bulk generation is the commit point of what is in it.
         let copies = if generation.wal().is_some() { Copies::One } else { Copies::Two };
         if let Err(error) = self.installer.install(Edit::Flushed(flushed), copies) {
             // After a poison the manifest may be there and name them.
             if self.poison.check().is_ok() {
-                self.flusher.discard(&files);
+                self.files.discard(&made, SyncPoint::FlushDir);
             }
             return Err(error);
         }
         self.gate.flushed(&generation, began.elapsed());
         self.installer.settle()?;
+        self.upkeep.wake();
         Ok(true)
-    }
-
-    /// The store of this name and shape; a writer makes it when it is not there.
-    pub(crate) fn store(&self, spec: &StoreSpec) -> Result<Store> {
-        if self.shared.closed.load(Ordering::Acquire) {
-            return Err(Error::Closed);
-        }
-        spec.shape.check()?;
-        let len = spec.name.len();
-        if len == 0 || len > NAME_BYTES_MAX {
-            let (len, max) = (len as u64, NAME_BYTES_MAX as u64);
-            return Err(Error::Limit { what: "store name length", len, max });
-        }
-        let _turn = self.turn.lock();
-        if self.shared.closed.load(Ordering::Acquire) {
-            return Err(Error::Closed);
-        }
-        if let Some(store) = self.existing(spec)? {
-            if self.access == Access::ReadWrite {
-                self.installer.settle()?;
-            }
-            return Ok(store);
-        }
-        if self.access == Access::ReadOnly {
-            return Err(Error::NotFound { what: format!("store {:?}", spec.name) });
-        }
-        let stores = self.cell.load().stores.len();
-        let id = u16::try_from(stores).unwrap_or(u16::MAX);
-        if stores >= STORES_MAX {
-            let (len, max) = (stores as u64 + 1, STORES_MAX as u64);
-            return Err(Error::Limit { what: "number of stores", len, max });
-        }
-        let mut salt = [0; SALT_BYTES];
-        let drawn = self.vfs.random(&mut salt);
-        drawn.map_err(|e| Error::io("draw random bytes for", &self.dir, e))?;
-        let (name, shape, mixer) = (spec.name.clone(), spec.shape, Mixer::new(&salt));
-        let database = self.shared.database;
-        let meta = StoreMeta { id, name, shape, internal: false, salt, mixer, database };
-        self.installer.install(Edit::Store(Arc::new(meta)), Copies::Two)?;
-        self.installer.settle()?;
-        let made = self.existing(spec)?;
-        made.ok_or_else(|| Error::NotFound { what: format!("store {:?}", spec.name) })
-    }
-
-    fn existing(&self, spec: &StoreSpec) -> Result<Option<Store>> {
-        let version = self.cell.load();
-        let found = version.stores.iter().find(|state| state.meta.name == spec.name);
-        let Some(state) = found else { return Ok(None) };
-        if state.meta.shape != spec.shape {
-            let (stored, asked) = (state.meta.shape.to_string(), spec.shape.to_string());
-            return Err(Error::Schema { store: spec.name.clone(), stored, asked });
-        }
-        Ok(Some(Store { meta: Arc::clone(&state.meta) }))
     }
 
     /// Lets the calling thread load in bulk.
@@ -411,6 +409,7 @@ impl Core {
         while let Err(blocked) = self.gate.bulk_begin()? {
             self.unblock(blocked)?;
         }
+        self.pacer.bulk(true);
         Ok(())
     }
 
@@ -423,7 +422,7 @@ impl Core {
         let open = || {
             let id = self.numbers.next();
             let path = self.dir.join(file_name(FileKind::Value, id));
-            let spec = ValueSpec { uuid: self.uuid, id };
+            let spec = ValueSpec { uuid: self.uuid, id, sync: SyncPoint::ValueFile };
             let info = ValueFileInfo { id, uuid: self.uuid, bytes: 0 };
             ValueWriter::create(&*self.vfs, &path, spec, &[]).map(|w| BulkLog::new(info, w))
         };
@@ -438,6 +437,9 @@ impl Core {
         // A second close waits for the first: when either returns, the directory is free.
         let _turn = self.turn.lock();
         let first = self.gate.close();
+        self.cancel_collection();
+        self.pacer.stop();
+        self.upkeep.end();
         join();
         if !first {
             return Ok(());
@@ -446,6 +448,8 @@ impl Core {
             Access::ReadOnly => Ok(()),
             Access::ReadWrite => self.last_flush(),
         };
+        // A collection that runs on the thread of its caller may still be at it: nothing more of it counts.
+        self.installer.end();
         // What could not be flushed is in its WALs alone: they stay as they are.
         self.pool.serve(result.is_ok());
         drop(self.gate.release());

@@ -1,7 +1,8 @@
 //! The face of the engine: a database, its bulk loads, its threads.
 
 use crate::batch::{Batch, Durability};
-use crate::core::{Core, StoreSpec};
+use crate::collect::GcPlan;
+use crate::core::{Core, Gc, StoreSpec, When};
 use crate::error::{Error, Result};
 use crate::gate::Task;
 use crate::options::{Access, Background, Job, Options};
@@ -149,8 +150,64 @@ impl Database {
         self.core().writable()?;
         match job {
             Job::Flush => self.core().flush_oldest(),
+            Job::Merge => self.core().merge(When::Due),
+            Job::MergeIdle => self.core().merge(When::Idle),
+            Job::Space => self.core().space(),
             Job::Shrink => self.core().shrink_log().map(|()| true),
         }
+    }
+
+    /// Begins a collection: drops what `plan` does not keep, and gives the disk back. It goes on in a thread of its own, beside
+    /// commits and reads, which do not wait for it; with [`Background::Stepped`] it is done when this returns.
+    ///
+    /// The plan is asked about what was committed before it began. A later commit is never undone; what was removed or
+    /// overwritten never comes back. What goes wrong, a crash included, leaves everything as it was, or everything dropped.
+    ///
+    /// # Errors
+    /// [`Error::WrongDatabase`], [`Error::Limit`] for a singleton, [`Error::Closed`], [`Error::ReadOnly`]. What goes wrong later
+    /// is told by [`Collection::wait`](crate::Collection::wait).
+    pub fn gc(&self, plan: GcPlan) -> Result<Gc> {
+        let begun = self.core().begin_collection(&plan)?;
+        let Gc::Started(collection) = &begun else { return Ok(begun) };
+        if self.core().options.background == Background::Stepped {
+            self.core().collect(plan, collection);
+            return Ok(begun);
+        }
+        let (core, mine, alarmed) =
+            (Arc::clone(&self.handle.core), collection.clone(), collection.clone());
+        let body = move || core.collect(plan, &mine);
+        let (poison, gate) = (Arc::clone(&self.core().poison), Arc::clone(&self.handle.core));
+        let panicked = move || {
+            alarmed.finish(gate.poison.check().map(|()| Default::default()));
+            gate.gate.wake();
+        };
+        match Worker::spawn("gc", poison, body, panicked) {
+            Ok(worker) => {
+                let mut workers = self.handle.workers.lock();
+                workers.retain(|worker| !worker.is_finished());
+                workers.push(worker);
+                Ok(begun)
+            }
+            Err(error) => {
+                collection.finish(Err(error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Flushes, merges the runs of every store into as few as there can be, and gives all dead space back. Never needed: the
+    /// engine keeps the disk within its bound by itself. `progress` is told how many runs there are; answering false stops
+    /// it with [`Error::Cancelled`].
+    pub fn compact(&self, progress: &mut dyn FnMut(usize) -> bool) -> Result<()> {
+        self.core().compact(progress)
+    }
+
+    /// Begins no merge and no space job by itself until what this returns is dropped: for hours in which the machine must
+    /// be quiet. One that is under way is finished. Flushes go on, and so do collections, which somebody asked for.
+    /// Meanwhile runs become more and the disk bound is not kept.
+    pub fn pause_background(&self) -> Pause {
+        self.core().pacer.pause(true);
+        Pause { core: Arc::clone(&self.handle.core) }
     }
 
     /// Ends the generation that takes commits now, so that there is something to flush: with [`Background::Stepped`] the
@@ -182,9 +239,22 @@ impl Database {
     }
 }
 
+/// No merge and no space job begins while this lives: see [`Database::pause_background`].
+#[derive(Debug)]
+#[must_use = "the pause ends when this is dropped"]
+pub struct Pause {
+    core: Arc<Core>,
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        self.core.pacer.pause(false);
+        self.core.upkeep.wake();
+    }
+}
+
 fn start(core: &Arc<Core>) -> Result<Vec<Worker>> {
-    let (flush, spare) = (Arc::clone(core), Arc::clone(core));
-    let (woken, warned) = (Arc::clone(core), Arc::clone(core));
+    let flush = Arc::clone(core);
     let flush = move || {
         loop {
             let done = match flush.gate.wait_for_task() {
@@ -198,21 +268,33 @@ fn start(core: &Arc<Core>) -> Result<Vec<Worker>> {
             }
         }
     };
+    let (spare, upkeep) = (Arc::clone(core), Arc::clone(core));
     let spare = move || {
         while let Some(bytes) = spare.gate.wait_for_spare_wanted() {
             spare.gate.make_spare(bytes);
         }
     };
-    let poison = || Arc::clone(&core.poison);
-    let flush = Worker::spawn("flush", poison(), flush, move || woken.gate.wake())?;
-    match Worker::spawn("wal", poison(), spare, move || warned.gate.wake()) {
-        Ok(spare) => Ok(vec![flush, spare]),
-        Err(error) => {
-            // The one that runs would hold the database open for ever.
-            core.close(|| flush.join())?;
-            Err(error)
+    let upkeep = move || {
+        crate::worker::lower_priority();
+        upkeep.keep_up();
+    };
+    let mut started = Vec::new();
+    type Body = Box<dyn FnOnce() + Send>;
+    let bodies: [(&'static str, Body); 3] =
+        [("flush", Box::new(flush)), ("wal", Box::new(spare)), ("upkeep", Box::new(upkeep))];
+    for (name, body) in bodies {
+        let woken = Arc::clone(core);
+        let worker = Worker::spawn(name, Arc::clone(&core.poison), body, move || woken.gate.wake());
+        match worker {
+            Ok(worker) => started.push(worker),
+            Err(error) => {
+                // Those that run would hold the database open for ever.
+                core.close(|| started.into_iter().for_each(Worker::join))?;
+                return Err(error);
+            }
         }
     }
+    Ok(started)
 }
 
 /// A bulk load: the fastest way in, for catching up.

@@ -5,27 +5,23 @@
 //! newest binding of a key is written; values go out in the order of their commits, so that a range of levels stays
 //! together on disk.
 
-use crate::error::{Error, Result};
-use crate::format::manifest::{Run, StoreBytes, StoreKind, ValueFile};
-use crate::format::names::{FileKind, file_name};
+use crate::edit::Flushed;
+use crate::error::Result;
+use crate::files::{Files, Made};
+use crate::format::manifest::{self as format, StoreBytes, StoreKind, ValueFile};
 use crate::format::segment::Pointer;
 use crate::generation::{FinishedValues, Generation, Log};
 use crate::limits::KEY_BYTES_MAX;
 use crate::memtable::{MemEntry, MemPointer, Memtable};
-use crate::numbers::Numbers;
-use crate::poison::Poison;
-use crate::segment::{Body, Entry, Segment, SegmentWriter, Spec};
+use crate::segment::{Body, Entry};
 use crate::sync::Mutex;
-use crate::tree::{StoreMeta, expect};
-use crate::value_log::{
-    Compressor, Dictionaries, Payload, Record, ValueFileInfo, ValueSpec, ValueWriter,
-};
+use crate::tree::{Run, StoreMeta};
+use crate::value_log::{Compressor, Dictionaries, Payload, Record, ValueFileInfo};
 use crate::version::Version;
-use crate::vfs::{SyncPoint, Vfs};
+use crate::vfs::SyncPoint;
 use crate::wal::Wal;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Entries brought near at a time: in the order of a segment they are all over the memory.
@@ -34,37 +30,10 @@ const NEAR_ENTRIES: usize = 32;
 /// What every flush of a database needs.
 #[derive(Debug)]
 pub(crate) struct Flusher {
-    pub(crate) vfs: Arc<dyn Vfs>,
-    pub(crate) dir: PathBuf,
-    pub(crate) uuid: [u8; 16],
-    pub(crate) numbers: Arc<Numbers>,
-    pub(crate) poison: Arc<Poison>,
-    /// Map segments (or hold them on the heap).
-    pub(crate) map: bool,
+    pub(crate) files: Arc<Files>,
     /// Compress values.
     pub(crate) compress: bool,
     pub(crate) dictionaries: Mutex<Dictionaries>,
-}
-
-/// A generation on disk, not yet in any manifest.
-#[derive(Debug)]
-pub(crate) struct Flushed {
-    pub(crate) generation: Arc<Generation>,
-    pub(crate) runs: Vec<(u16, Run, Arc<Segment>)>,
-    pub(crate) values: Option<(ValueFile, ValueFileInfo)>,
-    /// What each singleton that was touched is now.
-    pub(crate) singletons: Vec<(u16, Option<(u32, Bytes)>)>,
-    pub(crate) last_seq: u64,
-}
-
-impl Flushed {
-    /// The files it made. The value file of a bulk generation is not among them: nothing else has those values.
-    pub(crate) fn files(&self, dir: &Path) -> Vec<PathBuf> {
-        let segments = self.runs.iter().map(|(_, run, _)| file_name(FileKind::Segment, run.id));
-        let made = self.values.iter().filter(|_| self.generation.wal().is_some());
-        let values = made.map(|(file, _)| file_name(FileKind::Value, file.id));
-        segments.chain(values).map(|name| dir.join(name)).collect()
-    }
 }
 
 /// The newest entries of one store, in order.
@@ -77,25 +46,20 @@ struct Table<'a> {
 }
 
 impl Flusher {
-    /// Writes the files of `generation`, all of whose commits are visible. Removes them again on failure.
-    pub(crate) fn flush(&self, version: &Version, generation: &Arc<Generation>) -> Result<Flushed> {
-        let mut made = Vec::new();
-        let flushed = self.write(version, generation, &mut made);
-        if flushed.is_err() {
-            self.discard(&made);
-        }
-        flushed
-    }
-
-    /// Removes files that nothing names. What cannot be removed is an orphan, which the next open removes.
-    pub(crate) fn discard(&self, files: &[PathBuf]) {
-        for path in files {
-            if let Err(error) = self.vfs.remove(path) {
-                tracing::warn!(path = %path.display(), %error, "cannot remove an unfinished file");
+    /// Writes the files of `generation`, all of whose commits are visible; answers what they are too. The value file of a
+    /// bulk generation is not among them: nothing else has those values. Removes them again on failure.
+    pub(crate) fn flush(
+        &self,
+        version: &Version,
+        generation: &Arc<Generation>,
+    ) -> Result<(Flushed, Made)> {
+        let mut made = Made::default();
+        match self.write(version, generation, &mut made) {
+            Ok(flushed) => Ok((flushed, made)),
+            Err(error) => {
+                self.files.discard(&made, SyncPoint::FlushDir);
+                Err(error)
             }
-        }
-        if let Err(error) = self.vfs.sync_dir(&self.dir, SyncPoint::FlushDir) {
-            self.poison.set(Error::io("sync", &self.dir, error));
         }
     }
 
@@ -103,7 +67,7 @@ impl Flusher {
         &self,
         version: &Version,
         generation: &Arc<Generation>,
-        made: &mut Vec<PathBuf>,
+        made: &mut Made,
     ) -> Result<Flushed> {
         let mut tables = Vec::new();
         let mut singletons = Vec::new();
@@ -122,27 +86,15 @@ impl Flusher {
         for table in &tables {
             runs.push(self.segment(table, made)?);
         }
-        if !made.is_empty() {
-            let synced = self.vfs.sync_dir(&self.dir, SyncPoint::FlushDir);
-            synced.map_err(|e| self.poison.trip(Error::io("sync", &self.dir, e)))?;
-        }
+        self.files.sync_names(made, SyncPoint::FlushDir)?;
         let (generation, last_seq) = (Arc::clone(generation), generation.last_seq());
         Ok(Flushed { generation, runs, values, singletons, last_seq })
     }
 
-    fn segment(
-        &self,
-        table: &Table<'_>,
-        made: &mut Vec<PathBuf>,
-    ) -> Result<(u16, Run, Arc<Segment>)> {
-        let (meta, id) = (&table.meta, self.numbers.next());
-        let path = self.dir.join(file_name(FileKind::Segment, id));
-        made.push(path.clone());
-        let file = self.vfs.create(&path).map_err(|e| Error::io("create", &path, e))?;
-        let (uuid, store, shape, salt) = (self.uuid, meta.id, meta.shape, meta.salt);
-        let entries_hint = table.entries.len() as u64;
-        let spec = Spec { uuid, id, store, shape, salt, entries_hint };
-        let mut writer = SegmentWriter::new(file, path.clone(), spec);
+    fn segment(&self, table: &Table<'_>, made: &mut Made) -> Result<(u16, format::Run, Run)> {
+        let (meta, hint) = (&table.meta, table.entries.len() as u64);
+        let (id, mut writer) = self.files.segment(meta, hint, SyncPoint::Segment, made)?;
+        let shape = meta.shape;
         let (mut key, mut fixed) = ([0; KEY_BYTES_MAX], vec![0; usize::from(shape.fixed_bytes)]);
         let key = &mut key[..usize::from(shape.key_bytes)];
         let blocks = table.entries.chunks(NEAR_ENTRIES).zip(table.pointers.chunks(NEAR_ENTRIES));
@@ -160,23 +112,8 @@ impl Flusher {
                 writer.push(Entry { key, level: entry.level(), seq: entry.seq(), body })?;
             }
         }
-        let done = writer.finish()?;
-        let run = Run {
-            id,
-            uuid,
-            bytes: done.bytes,
-            trailer_crc: done.trailer_crc,
-            entries: done.entries,
-            tombstones: done.tombstones,
-            level_min: done.level_min,
-            level_max: done.level_max,
-            seq_min: done.seq_min,
-            seq_max: done.seq_max,
-            mask: None,
-        };
-        let expect = expect(&run, meta.id, shape);
-        let segment = Segment::open(&*self.vfs, &path, expect, self.map)?;
-        Ok((meta.id, run, Arc::new(segment)))
+        let (described, run) = self.files.open_segment(meta, id, &writer.finish()?)?;
+        Ok((meta.id, described, run))
     }
 
     /// Puts the values of all tables where they stay, and fills in the pointers.
@@ -184,8 +121,8 @@ impl Flusher {
         &self,
         generation: &Generation,
         tables: &mut [Table<'_>],
-        made: &mut Vec<PathBuf>,
-    ) -> Result<Option<(ValueFile, ValueFileInfo)>> {
+        made: &mut Made,
+    ) -> Result<Option<(ValueFile, Arc<ValueFileInfo>)>> {
         let order = in_commit_order(tables);
         let (id, finished) = match generation.log() {
             Log::Bulk(bulk) => {
@@ -195,21 +132,15 @@ impl Flusher {
                     let pointer = Pointer { file: info.id, offset: u64::from(offset), len };
                     place.set(tables, pointer);
                 }
-                (info.id, bulk.finish(&self.poison)?)
+                (info.id, bulk.finish(&self.files.poison)?)
             }
             Log::Wal(_) if order.is_empty() => return Ok(None),
-            Log::Wal(wal) => {
-                let id = self.numbers.next();
-                let path = self.dir.join(file_name(FileKind::Value, id));
-                made.push(path.clone());
-                let spec = ValueSpec { uuid: self.uuid, id };
-                (id, self.move_values(spec, &path, tables, &order, wal)?)
-            }
+            Log::Wal(wal) => self.move_values(tables, &order, wal, made)?,
         };
         let FinishedValues { done, totals } = finished;
         let file = ValueFile {
             id,
-            uuid: self.uuid,
+            uuid: self.files.uuid,
             bytes: done.bytes,
             trailer_crc: done.trailer_crc,
             records: done.records,
@@ -217,26 +148,25 @@ impl Flusher {
             level_max: done.level_max,
             live: live_bytes(tables, &totals),
         };
-        let (uuid, bytes) = (file.uuid, file.bytes);
-        Ok(Some((file, ValueFileInfo { id, uuid, bytes })))
+        let info = self.files.value_info(&file);
+        Ok(Some((file, info)))
     }
 
     /// Copies values from the WAL into a new value file, compressed where it pays.
     fn move_values(
         &self,
-        spec: ValueSpec,
-        path: &Path,
         tables: &mut [Table<'_>],
         order: &[Place],
         wal: &Wal,
-    ) -> Result<FinishedValues> {
+        made: &mut Made,
+    ) -> Result<(u64, FinishedValues)> {
         let mut dictionaries = self.dictionaries.lock();
         if self.compress {
             train(&mut dictionaries, tables, order, wal)?;
         }
         let stores: Vec<u16> = tables.iter().map(|table| table.meta.id).collect();
         let (carried, places) = dictionaries.carried_by(&stores);
-        let mut writer = ValueWriter::create(&*self.vfs, path, spec, &carried)?;
+        let (id, mut writer) = self.files.values(&carried, SyncPoint::ValueFile, made)?;
         let mut compressor = Compressor::new();
         for place in order {
             let Some((table, entry)) = place.entry(tables) else { continue };
@@ -255,7 +185,7 @@ impl Flusher {
             let pointer = writer.append(Record { store, level, seq, key, header, payload })?;
             place.set(tables, pointer);
         }
-        FinishedValues::of(writer)
+        Ok((id, FinishedValues::of(writer)?))
     }
 }
 

@@ -1,21 +1,29 @@
 //! The installer: the one place that writes manifests and, after a flush, moves the Version on.
 //!
 //! Order, always: the files are durable and in the directory (whoever made them saw to it), the manifest is durable, the
-//! Version is swapped, and what the manifest frees is let go only when *both* kept manifests do without it. So one rotten
-//! manifest loses nothing: the one before finds every file and WAL it names, and the log tells whether it may be gone by.
+//! Version is swapped, and what the manifest frees is let go only when *both* kept manifests do without it and nobody
+//! reads it. So one rotten manifest loses nothing: the one before finds every file and WAL it names, and the log tells
+//! whether it may be gone by.
+//!
+//! Who reads a file holds the `Arc` of its segment, or of what is known of its value file. The installer keeps one too, and
+//! removes the file when its own is the last: so no reader ever pays for an unlink or the end of a mapping.
 
+use crate::edit::{Edit, Flushed};
 use crate::error::{Error, Result};
-use crate::flush::Flushed;
-use crate::format::manifest::{self as format, Manifest, SingletonEntry};
-use crate::format::names::parse;
+use crate::format::manifest::Manifest;
+use crate::format::mask::mask_bytes;
+use crate::format::names::{FileKind, file_name, parse};
 use crate::generation::Generation;
 use crate::manifest::{self, WriteFailure};
+use crate::mask::Mask;
 use crate::numbers::Numbers;
 use crate::poison::Poison;
+use crate::segment::Segment;
 use crate::sync::Mutex;
-use crate::tree::{StoreMeta, Tree};
-use crate::version::{StoreState, VersionCell};
+use crate::value_log::ValueFileInfo;
+use crate::version::{Version, VersionCell};
 use crate::vfs::Vfs;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,28 +35,62 @@ pub(crate) enum Copies {
     Two,
 }
 
-/// A change of what there is.
+/// What installing an edit came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Installed {
+    /// Bytes of the files that nothing names any more.
+    pub(crate) freed: u64,
+    /// Bytes of the manifests.
+    pub(crate) written: u64,
+}
+
+/// A file that the newest manifest does not name any more. Whoever still reads it holds the same `Arc`.
 #[derive(Debug)]
-pub(crate) enum Edit {
-    /// A generation is on disk.
-    Flushed(Flushed),
-    /// A store was made.
-    Store(Arc<StoreMeta>),
-    /// Every WAL with a number below `wal_from` is done with; if `clean`, no WAL is relied on at all.
-    Logs { wal_from: u64, clean: bool },
+enum Freed {
+    /// What it keeps goes back to the pool of logs.
+    Generation(#[expect(dead_code, reason = "held, for its log to stay")] Arc<Generation>),
+    Segment(Arc<Segment>),
+    Mask(Arc<Mask>),
+    Values(Arc<ValueFileInfo>),
+}
+
+impl Freed {
+    /// Does nobody else hold it? Then nobody ever will: what gives it out is the current Version, and that has it no more.
+    fn is_let_go(&self) -> bool {
+        match self {
+            Freed::Generation(_) => true,
+            Freed::Mask(mask) => Arc::strong_count(mask) == 1,
+            Freed::Segment(segment) => Arc::strong_count(segment) == 1,
+            Freed::Values(info) => Arc::strong_count(info) == 1,
+        }
+    }
+
+    /// The file and its length; a log is not removed but goes back.
+    fn file(&self) -> Option<(FileKind, u64, u64)> {
+        match self {
+            Freed::Generation(_) => None,
+            Freed::Segment(segment) => Some((FileKind::Segment, segment.id(), segment.bytes())),
+            Freed::Mask(mask) => Some((FileKind::Mask, mask.id(), mask_bytes(mask.dead().len()))),
+            Freed::Values(info) => Some((FileKind::Value, info.id, info.bytes)),
+        }
+    }
 }
 
 #[derive(Debug)]
 struct State {
     manifest: Manifest,
-    /// Generations that the newest manifest freed and the one before still relies on.
-    freed: Vec<Arc<Generation>>,
+    /// What the newest manifest does without and the one before still relies on.
+    freed: Vec<Freed>,
+    /// What both do without, and somebody may still read: removed when nobody does.
+    pinned: Vec<Freed>,
     /// The generations of the kept manifests, newest last.
     kept: Vec<u64>,
     /// Manifests found at open that do not verify: they go before the next one is written.
     torn: Vec<PathBuf>,
     /// The second copy of a commit point could not be written yet.
     owes_copy: bool,
+    /// The database is closed: the directory may be somebody else's.
+    ended: bool,
 }
 
 /// Applies edits one after another.
@@ -73,27 +115,35 @@ impl Installer {
         (torn, freed): (Vec<PathBuf>, Vec<Arc<Generation>>),
     ) -> Installer {
         manifest.generation = seen.max(manifest.generation);
-        let state = State { manifest, freed, kept, torn, owes_copy: false };
+        let freed = freed.into_iter().map(Freed::Generation).collect();
+        let (pinned, owes_copy, ended) = (Vec::new(), false, false);
+        let state = State { manifest, freed, pinned, kept, torn, owes_copy, ended };
         Installer { vfs, dir, poison, numbers, cell, state: Mutex::new(state) }
     }
 
-    /// Makes `edit` durable and then visible. An error means that nothing of it counts (or, after a poison, that nobody
-    /// knows). The second copy of a commit point is owed then: [`Installer::settle`] before it is reported.
-    pub(crate) fn install(&self, edit: Edit, copies: Copies) -> Result<()> {
+    /// Makes `edit` durable and then visible. An error means
+    /// that nothing of it counts (or, after a poison, that nobody knows). The second copy of a commit point is owed then:
+    /// [`Installer::settle`] before it is reported.
+    pub(crate) fn install(&self, edit: Edit, copies: Copies) -> Result<Installed> {
         self.poison.check()?;
         let mut state = self.state.lock();
+        if state.ended {
+            return Err(Error::Closed);
+        }
         let mut next = state.manifest.clone();
-        edit.describe(&mut next);
+        edit.describe(&mut next)?;
         if let Edit::Flushed(flushed) = &edit {
             next.clean = !self.relies_on_log(flushed);
         }
-        self.write(&mut state, next)?;
-        if let Edit::Flushed(flushed) = &edit {
-            state.freed.push(Arc::clone(&flushed.generation));
-        }
-        edit.publish(&self.cell);
+        let mut freed = freed_by(&self.cell.load(), &edit, &next);
+        let written = self.write(&mut state, next)?;
+        let manifest = &state.manifest;
+        self.cell.update(|version| edit.publish(version, manifest));
+        let files = freed.iter().filter_map(|freed| Some(freed.file()?.2)).sum();
+        state.freed.append(&mut freed);
         state.owes_copy |= copies == Copies::Two;
-        Ok(())
+        let copies = if copies == Copies::Two { 2 } else { 1 };
+        Ok(Installed { freed: files, written: written * copies })
     }
 
     /// Writes the second copy of a commit point, if one is owed.
@@ -115,21 +165,21 @@ impl Installer {
     }
 
     /// Writes `next` as the newest manifest and lets go of what only the one before the last needed.
-    fn write(&self, state: &mut State, mut next: Manifest) -> Result<()> {
+    fn write(&self, state: &mut State, mut next: Manifest) -> Result<u64> {
         next.generation += 1;
         next.next_id = self.numbers.peek();
         if !state.torn.is_empty() {
             manifest::set_aside(&*self.vfs, &self.dir, &state.torn).map_err(|f| self.failed(f))?;
             state.torn.clear();
         }
-        match manifest::write(&*self.vfs, &self.dir, &next) {
-            Ok(()) => {}
+        let written = match manifest::write(&*self.vfs, &self.dir, &next) {
+            Ok(bytes) => bytes,
             Err(failure) => {
                 // The number is spent: what may be left of that file must never pass for a later manifest.
                 state.manifest.generation = next.generation;
                 return Err(self.failed(failure));
             }
-        }
+        };
         self.cell.installed(next.generation);
         state.kept.push(next.generation);
         state.manifest = next;
@@ -137,8 +187,47 @@ impl Installer {
         for generation in state.kept.drain(..old) {
             manifest::remove(&*self.vfs, &self.dir, generation);
         }
-        state.freed.clear();
-        Ok(())
+        let freed = std::mem::take(&mut state.freed);
+        state.pinned.extend(freed);
+        self.sweep(state);
+        Ok(written)
+    }
+
+    /// Removes the files that neither kept manifest names and nobody reads any more.
+    fn sweep(&self, state: &mut State) {
+        for freed in state.pinned.extract_if(.., |freed| freed.is_let_go()) {
+            self.remove(&freed);
+        }
+    }
+
+    fn remove(&self, freed: &Freed) {
+        let Some((kind, id, _)) = freed.file() else { return };
+        if kind == FileKind::Value {
+            // An open descriptor would keep the space taken.
+            self.cell.current().shared.values.forget(id);
+        }
+        let path = self.dir.join(file_name(kind, id));
+        if let Err(error) = self.vfs.remove(&path) {
+            tracing::warn!(path = %path.display(), %error, "cannot remove a file nobody needs");
+        }
+    }
+
+    /// Removes what was let go since; says how many bytes of files are still held by snapshots.
+    pub(crate) fn let_go(&self) -> u64 {
+        let mut state = self.state.lock();
+        if !state.ended {
+            self.sweep(&mut state);
+        }
+        state.pinned.iter().filter_map(|freed| Some(freed.file()?.2)).sum()
+    }
+
+    /// Ends installing for good. Reads end with the database, so what snapshots hold goes too.
+    pub(crate) fn end(&self) {
+        let mut state = self.state.lock();
+        state.ended = true;
+        for freed in std::mem::take(&mut state.pinned) {
+            self.remove(&freed);
+        }
     }
 
     fn failed(&self, failure: WriteFailure) -> Error {
@@ -168,77 +257,41 @@ impl Installer {
         self.state.lock().manifest.clone()
     }
 
-    /// Does the manifest before the newest still rely on a WAL?
+    /// The newest manifest and the Version that goes with it: while that is held, the files of both stay.
+    pub(crate) fn now(&self) -> (Manifest, Arc<Version>) {
+        let state = self.state.lock();
+        (state.manifest.clone(), self.cell.load())
+    }
+
+    /// Does the manifest before the newest still rely on something the newest does without?
     pub(crate) fn holds_freed(&self) -> bool {
         !self.state.lock().freed.is_empty()
     }
 }
 
-impl Edit {
-    /// Says it in the manifest.
-    fn describe(&self, manifest: &mut Manifest) {
-        match self {
-            Edit::Store(meta) => manifest.stores.push(format::Store {
-                id: meta.id,
-                name: meta.name.clone(),
-                shape: meta.shape,
-                internal: meta.internal,
-                salt: meta.salt,
-                runs: Vec::new(),
-            }),
-            Edit::Logs { wal_from, clean } => {
-                (manifest.wal_from, manifest.clean) = (*wal_from, *clean);
-            }
-            Edit::Flushed(flushed) => describe_flushed(flushed, manifest),
+/// The files of `version` or of `edit` that are not in `after`.
+fn freed_by(version: &Version, edit: &Edit, after: &Manifest) -> Vec<Freed> {
+    let mut freed = Vec::new();
+    let named: BTreeSet<(FileKind, u64)> = after.files().collect();
+    for run in version.stores.iter().flat_map(|state| state.tree.runs()) {
+        if !named.contains(&(FileKind::Segment, run.segment.id())) {
+            freed.push(Freed::Segment(Arc::clone(&run.segment)));
+        }
+        let mask = run.mask.iter().filter(|mask| !named.contains(&(FileKind::Mask, mask.id())));
+        freed.extend(mask.map(|mask| Freed::Mask(Arc::clone(mask))));
+    }
+    let new = match edit {
+        Edit::Flushed(flushed) => flushed.values.as_slice(),
+        Edit::Rewrite(rewrite) => &rewrite.values,
+        Edit::Store(_) | Edit::Logs { .. } => &[],
+    };
+    for info in version.values.values().chain(new.iter().map(|(_, info)| info)) {
+        if !named.contains(&(FileKind::Value, info.id)) {
+            freed.push(Freed::Values(Arc::clone(info)));
         }
     }
-
-    /// Says it to the readers.
-    fn publish(self, cell: &VersionCell) {
-        match self {
-            Edit::Logs { .. } => {}
-            Edit::Store(meta) => {
-                cell.update(|v| v.stores.push(StoreState { meta, tree: Tree::default() }));
-            }
-            Edit::Flushed(flushed) => cell.update(|version| {
-                for (store, _, segment) in &flushed.runs {
-                    if let Some(state) = version.stores.get_mut(usize::from(*store)) {
-                        state.tree = state.tree.with_newest(Arc::clone(segment));
-                    }
-                }
-                if let Some((_, info)) = &flushed.values {
-                    Arc::make_mut(&mut version.values).insert(info.id, *info);
-                }
-                for (store, now) in flushed.singletons {
-                    let singletons = Arc::make_mut(&mut version.singletons);
-                    match now {
-                        Some((_, value)) => singletons.insert(store, value),
-                        None => singletons.remove(&store),
-                    };
-                }
-                version.frozen.retain(|frozen| !Arc::ptr_eq(frozen, &flushed.generation));
-            }),
-        }
+    if let Edit::Flushed(flushed) = edit {
+        freed.push(Freed::Generation(Arc::clone(&flushed.generation)));
     }
-}
-
-fn describe_flushed(flushed: &Flushed, manifest: &mut Manifest) {
-    for (id, run, _) in &flushed.runs {
-        if let Some(store) = manifest.stores.iter_mut().find(|store| store.id == *id) {
-            store.runs.insert(0, run.clone());
-        }
-    }
-    manifest.values.extend(flushed.values.iter().map(|(file, _)| file.clone()));
-    for (store, now) in &flushed.singletons {
-        manifest.singletons.retain(|singleton| singleton.store != *store);
-        if let Some((level, value)) = now {
-            let (store, level, value) = (*store, *level, value.to_vec());
-            manifest.singletons.push(SingletonEntry { store, level, value });
-        }
-    }
-    manifest.last_seq = flushed.last_seq;
-    // Numbers rise with generations, so the next WAL in use, whichever it will be, has a higher one.
-    if let Some(wal) = flushed.generation.wal() {
-        manifest.wal_from = manifest.wal_from.max(wal.number() + 1);
-    }
+    freed
 }

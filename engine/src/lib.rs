@@ -22,9 +22,14 @@
 //! ```
 
 mod batch;
+mod claims;
+mod collect;
+mod compact;
 mod core;
 mod db;
+mod edit;
 pub mod error;
+mod files;
 mod flush;
 pub mod format;
 mod gate;
@@ -32,13 +37,18 @@ mod generation;
 mod install;
 pub mod limits;
 pub mod manifest;
+pub mod mask;
 mod memtable;
+mod merge;
 mod numbers;
 mod options;
+mod pace;
 pub mod poison;
 mod recover;
+mod reserve;
 mod scan;
 pub mod segment;
+mod space;
 mod stats;
 mod sync;
 mod tree;
@@ -50,8 +60,11 @@ mod wal;
 mod worker;
 
 pub use batch::{Batch, Durability};
-pub use core::StoreSpec;
-pub use db::{Bulk, Database};
+pub use collect::{
+    CallbackError, Collection, GcPlan, GcProgress, GcReport, Keep, Next, Predicate, Record,
+};
+pub use core::{Gc, StoreSpec};
+pub use db::{Bulk, Database, Pause};
 pub use error::{Corruption, Error, Result, What};
 pub use format::manifest::{KeyOrder, Shape, StoreKind};
 pub use options::{Access, Background, Job, Options};

@@ -18,6 +18,8 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const LEVEL_MAX: u32 = u32::MAX - 1;
 /// Most entries in one segment.
 pub const SEGMENT_ENTRIES_MAX: u64 = 16 << 20;
+/// A merge makes no segment larger than this, in bytes of entries.
+pub const MERGE_BYTES_MAX: u64 = 1 << 30;
 /// A value file is finished when it reaches this size (one more record may follow).
 pub const VALUE_FILE_BYTES_MAX: u64 = 256 << 20;
 /// Largest manifest that is read, in bytes.
@@ -43,6 +45,15 @@ pub const FD_DEFAULT: usize = 64;
 pub const FD_MIN: usize = 16;
 /// Descriptors not given to value files: lock, logs, directory, a segment and a manifest being written.
 pub const FD_RESERVED: usize = 12;
+/// Default of `Options::disk_bound_percent`.
+pub const DISK_BOUND_PERCENT_DEFAULT: u32 = 150;
+/// Least `Options::disk_bound_percent`: below it the engine would do little else than write again what it has.
+pub const DISK_BOUND_PERCENT_LEAST: u32 = 110;
+/// Default of `Options::pace_bytes`.
+pub const PACE_BYTES_DEFAULT: u64 = 128 << 20;
+/// Longest delay that one commit is made to sleep for the backlog of flushes, in milliseconds. A writer that outruns the
+/// flush all the same waits for the end of the flush under way once its own generation is full.
+pub const COMMIT_DELAY_MS_MAX: u64 = 20;
 /// Generations that may wait for their flush before a writer waits.
 pub const FROZEN_MAX: usize = 2;
 

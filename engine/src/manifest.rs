@@ -61,8 +61,8 @@ fn too_long(path: PathBuf, found: u64) -> Error {
     Error::Corrupt(Box::new(Corruption { path, offset: 0, what, store: None, key: None }))
 }
 
-/// Writes `manifest` under its generation. When this returns `Ok` it is durable, and it counts.
-pub fn write(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<(), WriteFailure> {
+/// Writes `manifest` under its generation. When this returns `Ok`, with its length, it is durable, and it counts.
+pub fn write(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<u64, WriteFailure> {
     let path = path(dir, manifest.generation);
     let bytes = manifest.encode();
     debug_assert_eq!(Manifest::decode(&bytes, manifest.generation).as_ref(), Ok(manifest));
@@ -85,7 +85,8 @@ pub fn write(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<(), Write
     }
     let poison = |op, path, e| WriteFailure::Poison(Error::io(op, path, e));
     file.sync(SyncPoint::Manifest).map_err(|e| poison("sync", &path, e))?;
-    vfs.sync_dir(dir, SyncPoint::ManifestDir).map_err(|e| poison("sync", dir, e))
+    vfs.sync_dir(dir, SyncPoint::ManifestDir).map_err(|e| poison("sync", dir, e))?;
+    Ok(len)
 }
 
 /// Creates the first two manifests of a new database, of `generation` and the one after.

@@ -19,6 +19,12 @@ pub enum Background {
 pub enum Job {
     /// Move the oldest frozen generation to disk.
     Flush,
+    /// Merge the runs that are due, of one store or of several small ones.
+    Merge,
+    /// Merge runs that are not due yet: what the background does when there is time.
+    MergeIdle,
+    /// Give back dead space if there is more than the disk bound allows.
+    Space,
     /// Flush everything and give back what the log takes: what the background does when nobody writes for a while.
     Shrink,
 }
@@ -50,6 +56,12 @@ pub struct Options {
     pub compress: bool,
     /// Who does the background work (default: threads).
     pub background: Background,
+    /// The disk that segments and value files may take, in percent of what is alive in them (default 150, at least 110).
+    /// Dead space over it is given back in the background.
+    pub disk_bound_percent: u32,
+    /// Most bytes a second that merges, collections and space jobs write together while the node is live (default 128 MiB; 0:
+    /// no bound). Bulk loads and merges that are far behind do not keep it.
+    pub pace_bytes: u64,
 }
 
 impl Default for Options {
@@ -62,6 +74,8 @@ impl Default for Options {
             map_segments: true,
             compress: true,
             background: Background::Threads,
+            disk_bound_percent: limits::DISK_BOUND_PERCENT_DEFAULT,
+            pace_bytes: limits::PACE_BYTES_DEFAULT,
         }
     }
 }
@@ -82,6 +96,8 @@ impl Options {
             let (len, max) = (self.memtable_bytes_max as u64, limits::MEMTABLE_BYTES_MOST as u64);
             return Err(Error::Limit { what: "memtable_bytes_max", len, max });
         }
+        let (bound, least) = (self.disk_bound_percent, limits::DISK_BOUND_PERCENT_LEAST);
+        at_least("disk_bound_percent (at least)", bound.into(), least.into())?;
         at_least("fd_max (at least)", self.fd_max as u64, limits::FD_MIN as u64)
     }
 }

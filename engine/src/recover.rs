@@ -19,8 +19,7 @@ use crate::manifest::{self, WriteFailure};
 use crate::numbers::Numbers;
 use crate::options::Access;
 use crate::poison::Poison;
-use crate::segment::Segment;
-use crate::tree::{StoreMeta, Tree, expect};
+use crate::tree::{Run, StoreMeta, Tree};
 use crate::value_log::ValueFileInfo;
 use crate::version::{Shared, StoreState, Version};
 use crate::vfs::{Lock, LockOutcome, SyncPoint, Vfs};
@@ -207,10 +206,7 @@ impl Opening<'_> {
     /// Does an older manifest find everything it names, so that a newer one that is lost freed nothing of it?
     fn stands_alone(&self, names: &Names, manifest: &Manifest) -> bool {
         let has = |kind, number| names.get(&kind).is_some_and(|set| set.contains(&number));
-        let runs = manifest.stores.iter().flat_map(|store| &store.runs);
-        let runs = runs.map(|run| (FileKind::Segment, run.id));
-        let values = manifest.values.iter().map(|file| (FileKind::Value, file.id));
-        runs.chain(values).all(|(kind, number)| has(kind, number))
+        manifest.files().all(|(kind, number)| has(kind, number))
     }
 
     /// The first two manifests of a new database, of generations after `after`.
@@ -236,15 +232,14 @@ impl Opening<'_> {
             }
             let mut runs = Vec::with_capacity(store.runs.len());
             for run in &store.runs {
-                let path = self.dir.join(file_name(FileKind::Segment, run.id));
-                let expect = expect(run, store.id, store.shape);
-                let segment = Segment::open(&**self.vfs, &path, expect, self.map);
-                let segment = segment.map_err(|error| error.in_store(&store.name))?;
-                if *segment.salt() != store.salt {
-                    let error = corrupt(&path, run.bytes, What::Field("salt"));
+                let kind = (store.id, store.shape);
+                let opened = Run::open(&**self.vfs, self.dir, run, kind, self.map);
+                let opened = opened.map_err(|error| error.in_store(&store.name))?;
+                if *opened.segment.salt() != store.salt {
+                    let error = corrupt(opened.segment.path(), run.bytes, What::Field("salt"));
                     return Err(error.in_store(&store.name));
                 }
-                runs.push(Arc::new(segment));
+                runs.push(opened);
             }
             let meta = Arc::new(StoreMeta {
                 id: store.id,
@@ -269,7 +264,7 @@ impl Opening<'_> {
         })
     }
 
-    fn value_files(&self, manifest: &Manifest) -> Result<HashMap<u64, ValueFileInfo>> {
+    fn value_files(&self, manifest: &Manifest) -> Result<HashMap<u64, Arc<ValueFileInfo>>> {
         let mut files = HashMap::with_capacity(manifest.values.len());
         for file in &manifest.values {
             let path = self.dir.join(file_name(FileKind::Value, file.id));
@@ -281,7 +276,7 @@ impl Opening<'_> {
                 return Err(corrupt(&path, found.min(file.bytes), what));
             }
             let (id, uuid, bytes) = (file.id, file.uuid, file.bytes);
-            files.insert(id, ValueFileInfo { id, uuid, bytes });
+            files.insert(id, Arc::new(ValueFileInfo { id, uuid, bytes }));
         }
         Ok(files)
     }
@@ -323,12 +318,7 @@ impl Opening<'_> {
 
     /// Files of ours that the manifest does not name.
     fn orphans(&self, names: &Names, manifest: &Manifest) -> Vec<PathBuf> {
-        let mut named: BTreeSet<(FileKind, u64)> = BTreeSet::new();
-        for run in manifest.stores.iter().flat_map(|store| &store.runs) {
-            named.insert((FileKind::Segment, run.id));
-            named.extend(run.mask.iter().map(|mask| (FileKind::Mask, mask.id)));
-        }
-        named.extend(manifest.values.iter().map(|file| (FileKind::Value, file.id)));
+        let named: BTreeSet<(FileKind, u64)> = manifest.files().collect();
         let present =
             names.iter().flat_map(|(kind, set)| set.iter().map(|number| (*kind, *number)));
         present

@@ -12,8 +12,7 @@ use crate::format::segment::Pointer;
 use crate::generation::Generation;
 use crate::limits::KEY_BYTES_MAX;
 use crate::memtable::{MemPointer, Sorted};
-use crate::segment::Segment;
-use crate::tree::StoreMeta;
+use crate::tree::{Run, StoreMeta};
 use crate::version::{Snapshot, Store, View};
 use bytes::Bytes;
 use std::cmp::Ordering;
@@ -91,7 +90,7 @@ struct Source {
 #[derive(Debug)]
 enum Entries {
     Memory(Arc<Generation>, Arc<Sorted>),
-    Run(Arc<Segment>),
+    Run(Run),
 }
 
 /// The entry at one end of a window: the newest of its key that the snapshot sees.
@@ -216,11 +215,11 @@ impl Entries {
     fn len(&self) -> u64 {
         match self {
             Entries::Memory(_, sorted) => sorted.entries().len() as u64,
-            Entries::Run(run) => run.entries(),
+            Entries::Run(run) => run.segment.entries(),
         }
     }
 
-    /// The key at a place, and whether a snapshot at `seq` sees that entry.
+    /// The key at a place, and whether a snapshot at `seq` sees that entry: a dead one nobody sees.
     fn head(&self, meta: &StoreMeta, at: u64, seq: u64) -> Result<(Head, bool)> {
         let mut key = [0; KEY_BYTES_MAX];
         let len = usize::from(meta.shape.key_bytes);
@@ -236,9 +235,9 @@ impl Entries {
                 Ok((Head { prefix, key, at }, entry.seq() <= seq))
             }
             Entries::Run(run) => {
-                let entry = run.entry(at).map_err(|error| error.in_store(&meta.name))?;
+                let entry = run.segment.entry(at).map_err(|error| error.in_store(&meta.name))?;
                 key.get_mut(..len).unwrap_or_default().copy_from_slice(entry.key());
-                Ok((Head { prefix: meta.prefix(entry.key()), key, at }, true))
+                Ok((Head { prefix: meta.prefix(entry.key()), key, at }, !run.is_dead(at)))
             }
         }
     }
@@ -371,7 +370,8 @@ impl Source {
                 (entry.level(), fixed, pointer)
             }
             Entries::Run(run) => {
-                let entry = run.entry(head.at).map_err(|error| error.in_store(&meta.name))?;
+                let entry =
+                    run.segment.entry(head.at).map_err(|error| error.in_store(&meta.name))?;
                 if entry.is_tombstone() {
                     return Ok(None);
                 }

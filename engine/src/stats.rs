@@ -1,8 +1,9 @@
 //! What there is, in numbers.
 
 use crate::core::Core;
-use crate::format::manifest::{Manifest, Shape};
+use crate::format::manifest::{Manifest, Run, Shape};
 use crate::recover::Recovery;
+use crate::space::Space;
 
 /// A look at an open database. Nothing is read from disk, but it may wait for a manifest that is being written.
 #[derive(Debug, Clone)]
@@ -20,7 +21,24 @@ pub struct Stats {
     pub value_bytes: u64,
     /// Bytes in value files that some entry points at.
     pub value_live_bytes: u64,
-    /// Segments and value files.
+    /// Bytes of masks.
+    pub mask_bytes: u64,
+    /// Bytes of segments and value files that are alive, as far as is known for certain.
+    pub live_bytes: u64,
+    /// Bytes of them that are known to be dead.
+    pub dead_bytes: u64,
+    /// Bytes that would come back if all were compacted: the dead ones, and what runs shadow by the estimate that the engine
+    /// made last (after the last flush; in a database opened just now there is none yet).
+    pub reclaimable_bytes: u64,
+    /// Bytes of files that nothing needs but snapshots, and readers under way: they come back when those end.
+    pub pinned_bytes: u64,
+    /// Bytes that merges have to write now. It rises while flushes bring runs faster than they are merged.
+    pub merge_debt_bytes: u64,
+    /// Most bytes a second that background jobs write now; 0: there is no bound, a bulk load is under way.
+    pub pace_bytes: u64,
+    /// Why the last merge or space job failed; it is tried again.
+    pub background_error: Option<String>,
+    /// Segments, masks and value files.
     pub files: usize,
     /// Generations that wait for their flush.
     pub frozen: usize,
@@ -50,8 +68,11 @@ pub struct StoreStats {
     pub shape: Shape,
     /// Is it the engine's own?
     pub internal: bool,
-    /// Entries: exact for what is in one place, an upper bound where a key was written more than once.
+    /// Entries that are alive: exact for what is in one place, an upper bound where a key was written more than once and the
+    /// runs are not merged yet.
     pub entries: u64,
+    /// Entries of its segments that are masked: dead, and not written again yet.
+    pub dead_entries: u64,
     /// Its segments.
     pub runs: usize,
     /// Their bytes.
@@ -64,7 +85,7 @@ pub struct StoreStats {
 
 impl Stats {
     pub(crate) fn of(core: &Core) -> Stats {
-        let (version, manifest) = (core.cell.load(), core.installer.manifest());
+        let (manifest, version) = core.installer.now();
         let (wal_bytes, wal_spare_bytes) = core.pool.bytes();
         let (frozen, active_bytes) = core.gate.backlog();
         let (last_seq, durable_seq) = core.gate.sequences();
@@ -80,8 +101,9 @@ impl Stats {
                 shape: meta.shape,
                 internal: meta.internal,
                 entries: in_memory as u64
-                    + runs.iter().map(|run| run.entries - run.tombstones).sum::<u64>()
+                    + runs.iter().map(alive).sum::<u64>()
                     + u64::from(version.singletons.contains_key(&meta.id) && in_memory == 0),
+                dead_entries: runs.iter().filter_map(|run| Some(run.mask.as_ref()?.dead)).sum(),
                 runs: runs.len(),
                 segment_bytes: runs.iter().map(|run| run.bytes).sum(),
                 value_bytes,
@@ -89,13 +111,24 @@ impl Stats {
             }
         });
         let stores: Vec<StoreStats> = stores.collect();
+        let space = Space::known(&version, &manifest);
+        let masks = manifest.stores.iter().flat_map(|store| &store.runs);
+        let mask_bytes = masks.filter_map(|run| Some(run.mask.as_ref()?.bytes)).sum();
         Stats {
+            mask_bytes,
+            live_bytes: space.live,
+            dead_bytes: space.dead,
+            reclaimable_bytes: space.dead + core.upkeep.shadowed(),
+            pinned_bytes: core.installer.let_go(),
+            merge_debt_bytes: core.merge_debt(),
+            pace_bytes: core.pacer.rate(),
+            background_error: core.upkeep.error().map(|error| error.to_string()),
             wal_bytes,
             wal_spare_bytes,
             segment_bytes: stores.iter().map(|store| store.segment_bytes).sum(),
             value_bytes: manifest.values.iter().map(|file| file.bytes).sum(),
             value_live_bytes: stores.iter().map(|store| store.value_live_bytes).sum(),
-            files: manifest.values.len() + stores.iter().map(|store| store.runs).sum::<usize>(),
+            files: manifest.files().count(),
             stores,
             frozen,
             active_bytes,
@@ -107,6 +140,12 @@ impl Stats {
             poisoned: core.poison.cause().map(|cause| cause.to_string()),
         }
     }
+}
+
+/// Entries of a run that bind a key. A mask does not say which of the dead are tombstones; they die first.
+fn alive(run: &Run) -> u64 {
+    let dead = run.mask.as_ref().map_or(0, |mask| mask.dead);
+    run.entries - run.tombstones.max(dead)
 }
 
 /// Bytes of the records of a store, and of those that live.

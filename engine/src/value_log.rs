@@ -6,6 +6,7 @@
 //! | [`codec`] | [`Compressor`], [`Dictionary`], [`Trainer`]: a value to its payload and back |
 //! | [`dictionaries`](mod@dictionaries) | [`Dictionaries`]: which store has which, and when to train |
 //! | [`reader`] | [`ValueLog`]: point reads of all files, with the cache of values and that of descriptors |
+//! | [`copy`](mod@copy) | [`copy_records`]: live records of some files into a new one |
 //! | [`verify`](mod@verify) | [`verify_file`]: every byte of one file |
 //!
 //! The bytes are drawn in [`crate::format::value`]. A file counts once a manifest names it with its length and the
@@ -21,9 +22,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub mod codec;
+pub mod copy;
 pub mod dictionaries;
 pub mod reader;
 pub mod verify;
+mod window;
 pub mod writer;
 
 #[cfg(test)]
@@ -31,6 +34,7 @@ mod tests;
 
 pub use crate::format::value::{Codec, Payload, Record, Record as NewRecord};
 pub use codec::{Compressor, Dictionary, Trainer, decode_value};
+pub use copy::{Carrier, copy_records};
 pub use dictionaries::Dictionaries;
 pub use reader::{ValueLog, dictionaries_of};
 pub use verify::{Expected, verify_file};

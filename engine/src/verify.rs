@@ -7,12 +7,12 @@
 
 use crate::core::Core;
 use crate::error::{Corruption, Error, Result, What};
-use crate::format::manifest::{Manifest, Store};
+use crate::format::manifest::{Manifest, Store, ValueFile};
 use crate::format::names::{FileKind, file_name};
 use crate::format::segment::Pointer;
 use crate::manifest;
 use crate::segment::Segment;
-use crate::tree::expect;
+use crate::tree::Run;
 use crate::value_log::{Expected, ValueFileInfo, verify_file};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -45,6 +45,8 @@ struct Check<'a> {
     report: &'a mut dyn FnMut(Error),
     /// By value file: what points at each offset. The key is kept as its hash and length: 16 bytes a record.
     pointed: HashMap<u64, HashMap<u64, Pointed>>,
+    /// Bytes that entries point at, by value file and store.
+    live: BTreeMap<(u64, u16), u64>,
 }
 
 /// What an entry says of the record it points at.
@@ -63,13 +65,13 @@ pub(crate) fn verify(
     report: &mut dyn FnMut(Error),
     progress: Progress<'_>,
 ) -> Result<Verified> {
-    // Files named now stay: nothing is unlinked while the snapshot is held.
-    let _pinned = core.cell.snapshot();
-    let manifest = core.installer.manifest();
+    // Files named now stay: nothing is unlinked while the Version is held.
+    let (manifest, _pinned) = core.installer.now();
     let runs = manifest.stores.iter().flat_map(|store| &store.runs).map(|run| run.bytes);
     let values = manifest.values.iter().map(|file| file.bytes);
     let done = Verified { bytes_total: runs.chain(values).sum(), ..Verified::default() };
-    let mut check = Check { core, manifest, done, report, pointed: HashMap::new() };
+    let (pointed, live) = (HashMap::new(), BTreeMap::new());
+    let mut check = Check { core, manifest, done, report, pointed, live };
     check.manifests();
     for store in check.manifest.stores.clone() {
         if !check.store(&store, progress) {
@@ -103,14 +105,14 @@ impl Check<'_> {
 
     fn store(&mut self, store: &Store, progress: Progress<'_>) -> bool {
         for run in &store.runs {
-            let path = self.core.dir.join(file_name(FileKind::Segment, run.id));
-            let expected = expect(run, store.id, store.shape);
-            let segment = Segment::open(&*self.core.vfs, &path, expected, false);
-            match segment {
+            // What is held in memory is not what is asked about: the files are read again.
+            let kind = (store.id, store.shape);
+            let opened = Run::open(&*self.core.vfs, &self.core.dir, run, kind, false);
+            match opened {
                 Err(error) => self.damage(error.in_store(&store.name)),
-                Ok(segment) => self.segment(store, &segment),
+                Ok(opened) => self.run(store, &opened),
             }
-            self.done.files += 1;
+            self.done.files += 1 + usize::from(run.mask.is_some());
             self.done.bytes += run.bytes;
             if !progress(&self.done) {
                 return false;
@@ -119,13 +121,15 @@ impl Check<'_> {
         true
     }
 
-    fn segment(&mut self, store: &Store, segment: &Segment) {
+    /// A dead entry is an entry of its segment, but where it points nothing need be any more.
+    fn run(&mut self, store: &Store, run: &Run) {
+        let segment = &*run.segment;
         let (mut damages, mut found) = (Vec::new(), Vec::new());
         let mut entries = 0;
         segment.verify(
             &mut |entry| {
                 entries += 1;
-                if let Some(pointer) = entry.pointer() {
+                if let Some(pointer) = entry.pointer().filter(|_| !run.is_dead(entry.ordinal())) {
                     let key_sum = crc32c::crc32c(entry.key());
                     found.push((pointer, Pointed { store: store.id, len: pointer.len, key_sum }));
                 }
@@ -145,6 +149,7 @@ impl Check<'_> {
         let exists = self.manifest.values.iter().any(|file| file.id == pointer.file);
         let places = self.pointed.entry(pointer.file).or_default();
         let before = places.insert(pointer.offset, pointed);
+        *self.live.entry((pointer.file, store.id)).or_default() += u64::from(pointer.len);
         let what = match (exists, before) {
             (false, _) => What::Missing,
             (true, Some(before)) if before != pointed => What::Field("value pointer"),
@@ -157,6 +162,7 @@ impl Check<'_> {
     fn values(&mut self, progress: Progress<'_>) {
         for file in self.manifest.values.clone() {
             let path = self.core.dir.join(file_name(FileKind::Value, file.id));
+            self.check_live(&file, &path);
             let info = ValueFileInfo { id: file.id, uuid: file.uuid, bytes: file.bytes };
             let expected =
                 Expected { file: info, trailer_crc: file.trailer_crc, records: file.records };
@@ -189,6 +195,19 @@ impl Check<'_> {
             self.done.bytes += file.bytes;
             if !progress(&self.done) {
                 return;
+            }
+        }
+    }
+
+    /// What the manifest says lives in a value file is what entries point at: else space is lost, or a file goes too early.
+    fn check_live(&mut self, file: &ValueFile, path: &Path) {
+        for part in &file.live {
+            let found = self.live.get(&(file.id, part.store)).copied().unwrap_or(0);
+            if found != part.live && self.done.damages == 0 {
+                let what = What::Length { found, limit: part.live };
+                let name = self.manifest.stores.iter().find(|store| store.id == part.store);
+                let damage = Error::from(Corruption::new(path, file.bytes, what));
+                self.damage(damage.in_store(name.map_or("", |store| &store.name)));
             }
         }
     }

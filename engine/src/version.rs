@@ -48,7 +48,7 @@ pub(crate) struct Version {
     pub(crate) active: Option<Arc<Generation>>,
     /// Newest first.
     pub(crate) frozen: Vec<Arc<Generation>>,
-    pub(crate) values: Arc<HashMap<u64, ValueFileInfo>>,
+    pub(crate) values: Arc<HashMap<u64, Arc<ValueFileInfo>>>,
     /// As of the last flushed generation.
     pub(crate) singletons: Arc<BTreeMap<u16, Bytes>>,
 }
@@ -66,7 +66,8 @@ impl Version {
     }
 
     fn value_file(&self, pointer: Pointer) -> Result<&ValueFileInfo> {
-        self.values.get(&pointer.file).ok_or_else(|| self.shared.values.missing(pointer))
+        let found = self.values.get(&pointer.file);
+        found.map(|info| &**info).ok_or_else(|| self.shared.values.missing(pointer))
     }
 }
 
@@ -215,6 +216,12 @@ impl View {
             Holder::Borrowed(version) => version,
             Holder::Owned(version) => version,
         }
+    }
+
+    /// What runs alone hold, which is everything up to commit `seq`: the moment of a collection.
+    pub(crate) fn of_runs(version: &Version, seq: u64) -> Snapshot {
+        let version = Version { active: None, frozen: Vec::new(), ..version.clone() };
+        Snapshot(Arc::new(View { version: Holder::Owned(Arc::new(version)), seq }))
     }
 
     /// A bound on what this view shows: no commit after it. A view (not a snapshot) taken while a generation ended may show

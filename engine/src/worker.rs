@@ -34,12 +34,30 @@ impl Worker {
         Ok(Worker { thread: Some(thread) })
     }
 
-    /// Waits for the end of the thread.
+    /// Has the thread ended?
+    pub(crate) fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Waits for the end of the thread; of the thread that asks nobody waits.
     pub(crate) fn join(mut self) {
         if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
             && thread.join().is_err()
         {
             tracing::error!("a background thread panicked");
         }
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+/// How much less urgent than the threads of the program a background thread is, as `nice` counts.
+const NICENESS: i32 = 10;
+
+/// Makes the calling thread less urgent than the threads of the program, where the system tells threads apart.
+pub(crate) fn lower_priority() {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "the priority of a thread was not lowered");
     }
 }

@@ -2,10 +2,11 @@
 
 use crate::batch::{Batch, Bulk};
 use crate::define::{Define, Handle, Store};
+use crate::gc::GcPlan;
 use crate::mode::{Mode, Ro, Rw};
 use crate::snapshot::Snapshot;
 use rollstore_engine::error::Result;
-use rollstore_engine::{Job, Options, Stats};
+use rollstore_engine::{Gc, Job, Options, Pause, Stats};
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::Path;
@@ -94,6 +95,40 @@ impl Database {
     /// Moves everything committed so far from the log into the files of the stores, and waits for it.
     pub fn flush(&self) -> Result<()> {
         self.engine.flush()
+    }
+
+    /// Begins a collection: drops what `plan` does not keep, and gives the disk back. It runs beside commits and reads,
+    /// which do not wait for it; only one runs at a time. See [`GcPlan`] for an example.
+    ///
+    /// A crash, a cancel, a close or an error leaves everything as it was before, or everything dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongDatabase`](crate::Error::WrongDatabase) for a store of another database. What goes wrong while it runs
+    /// is told by [`Collection::wait`](crate::Collection::wait).
+    pub fn gc(&self, plan: GcPlan) -> Result<Gc> {
+        plan.begin(&self.engine)
+    }
+
+    /// Makes the database as small as it can be, now. Never needed: the engine keeps the disk within
+    /// [`Options::disk_bound_percent`] by itself. `progress` is told how many runs there are still; answering false stops
+    /// it with [`Error::Cancelled`](crate::Error::Cancelled).
+    ///
+    /// ```
+    /// # use rollstore::{Database, Options};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = Database::open(dir.path().join("node-data"), Options::default())?;
+    /// db.compact(&mut |_runs| true)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn compact(&self, progress: &mut dyn FnMut(usize) -> bool) -> Result<()> {
+        self.engine.compact(progress)
+    }
+
+    /// Begins no merge and gives no dead space back until what this returns is dropped: for hours in which the machine must
+    /// be quiet. Flushes and collections go on.
+    pub fn pause_background(&self) -> Pause {
+        self.engine.pause_background()
     }
 
     /// Does one step of background work by hand, in a database opened with

@@ -4,6 +4,7 @@
 use crate::batch::Batch;
 use crate::codec::{Codec, FixedCodec, Headed, Key, Sorted};
 use crate::define::{Handle, Store, Types, keyed_spec, sealed, with_key};
+use crate::gc::{self, Candidate, Collectable};
 use crate::mode::{Mode, Ro, Rw};
 use crate::snapshot::Snapshot;
 use rollstore_engine::error::Result;
@@ -190,6 +191,52 @@ impl<K: Key, H: FixedCodec, V: Codec, Kind, M> File<K, H, V, Kind, M> {
     fn records(&self, range: &impl RangeBounds<K::Item>) -> Result<Records<K, H, V>> {
         let scan = self.handle.scan::<K>(range)?;
         Ok(Records { handle: Arc::new(self.handle.clone()), scan, types: PhantomData })
+    }
+}
+
+impl<K, H, V, Kind> gc::sealed::Collectable for File<K, H, V, Kind> {}
+
+impl<K, H, V, Kind> Collectable for File<K, H, V, Kind>
+where
+    K: Key<Item: Send + 'static>,
+    H: FixedCodec,
+    V: Codec,
+{
+    type Key = K::Item;
+    type Fixed = H::Item;
+
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn key(handle: &Handle, key: &[u8]) -> Result<K::Item> {
+        handle.decode::<K>(Some(key), key)
+    }
+
+    fn key_bytes(key: &K::Item) -> Vec<u8> {
+        with_key::<K, _>(key, <[u8]>::to_vec)
+    }
+
+    fn fixed(handle: &Handle, key: &[u8], fixed: &[u8]) -> Result<H::Item> {
+        handle.decode::<H>(Some(key), fixed)
+    }
+}
+
+impl<K, H, V, Kind> Candidate<'_, File<K, H, V, Kind>>
+where
+    K: Key<Item: Send + 'static>,
+    H: FixedCodec,
+    V: Codec,
+{
+    /// The header; it is at hand.
+    pub fn header(&self) -> &H::Item {
+        &self.fixed
+    }
+
+    /// Reads the value from the disk.
+    pub fn value(&self) -> Result<V::Item> {
+        let decoded = V::decode_shared(&self.record.value()?);
+        decoded.map_err(|error| self.handle.refused(Some(self.record.key()), error))
     }
 }
 

@@ -80,6 +80,7 @@ mod codec;
 mod database;
 mod define;
 mod file;
+mod gc;
 mod mode;
 mod singleton;
 mod snapshot;
@@ -93,9 +94,13 @@ pub use codec::{
 pub use database::Database;
 pub use define::{Define, Store};
 pub use file::{Derived, File, FileKind, Given, IndexedFile, Record, Records, SimpleIndexedFile};
+pub use gc::{Candidate, Collectable, GcPlan, Keep};
 pub use mode::{Mode, Ro, Rw};
 pub use rollstore_engine::error::{Corruption, Error, Result, What};
-pub use rollstore_engine::{Background, Durability, Job, Options, Stats, limits};
+pub use rollstore_engine::{
+    Background, CallbackError, Collection, Durability, Gc, GcProgress, GcReport, Job, Options,
+    Pause, Stats, limits,
+};
 pub use singleton::Singleton;
 pub use snapshot::Snapshot;
 pub use table::{Entries, Indexable, Permanent, Removable, RemovableIndexable, Table, TableKind};
@@ -109,6 +114,8 @@ const _: () = {
     shared::<Database<Ro>>();
     shared::<Batch>();
     shared::<Snapshot>();
+    shared::<Collection>();
+    shared::<Pause>();
     shared::<Indexable<u32, u32>>();
     shared::<RemovableIndexable<u32, u32, Ro>>();
     shared::<IndexedFile<u32, (), Vec<u8>>>();

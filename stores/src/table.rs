@@ -2,7 +2,8 @@
 
 use crate::batch::Batch;
 use crate::codec::{FixedCodec, Key, Sorted};
-use crate::define::{Handle, Store, Types, keyed_spec, sealed};
+use crate::define::{Handle, Store, Types, keyed_spec, sealed, with_key};
+use crate::gc::{self, Candidate, Collectable};
 use crate::mode::{Mode, Ro, Rw};
 use crate::snapshot::Snapshot;
 use rollstore_engine::error::Result;
@@ -174,6 +175,36 @@ impl<K: Key, V: FixedCodec, Kind, M> Table<K, V, Kind, M> {
     fn entries(&self, range: &impl RangeBounds<K::Item>) -> Result<Entries<K, V>> {
         let scan = self.handle.scan::<K>(range)?;
         Ok(Entries { handle: self.handle.clone(), scan, types: PhantomData })
+    }
+}
+
+impl<K, V, Kind> gc::sealed::Collectable for Table<K, V, Kind> {}
+
+impl<K: Key<Item: Send + 'static>, V: FixedCodec, Kind> Collectable for Table<K, V, Kind> {
+    type Key = K::Item;
+    type Fixed = V::Item;
+
+    fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn key(handle: &Handle, key: &[u8]) -> Result<K::Item> {
+        handle.decode::<K>(Some(key), key)
+    }
+
+    fn key_bytes(key: &K::Item) -> Vec<u8> {
+        with_key::<K, _>(key, <[u8]>::to_vec)
+    }
+
+    fn fixed(handle: &Handle, key: &[u8], fixed: &[u8]) -> Result<V::Item> {
+        handle.decode::<V>(Some(key), fixed)
+    }
+}
+
+impl<K: Key<Item: Send + 'static>, V: FixedCodec, Kind> Candidate<'_, Table<K, V, Kind>> {
+    /// The value.
+    pub fn value(&self) -> &V::Item {
+        &self.fixed
     }
 }
 

@@ -47,6 +47,7 @@ mod tests;
 pub use shape::{KeyOrder, Shape, StoreKind};
 
 use super::bytes::Put;
+use super::names::FileKind;
 use super::{FORMAT_VERSION, Seed};
 
 const MAGIC: [u8; 8] = *b"ROLLMAN\0";
@@ -197,6 +198,15 @@ pub struct Collection {
 }
 
 impl Manifest {
+    /// Every file it names: segments, masks, value files.
+    pub fn files(&self) -> impl Iterator<Item = (FileKind, u64)> + '_ {
+        let runs = || self.stores.iter().flat_map(|store| &store.runs);
+        let segments = runs().map(|run| (FileKind::Segment, run.id));
+        let masks = runs().filter_map(|run| Some((FileKind::Mask, run.mask.as_ref()?.id)));
+        let values = self.values.iter().map(|file| (FileKind::Value, file.id));
+        segments.chain(masks).chain(values)
+    }
+
     /// The bytes of the file.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`frame`] | `wal-<slot>` | header once a life, then frames appended |
 //! | [`segment`] | `segment-<id>` | once |
+//! | [`mask`] | `mask-<id>` | once |
 //! | [`value`] | `value-<id>` | once |
 //! | [`manifest`] | `manifest-<generation>` | once |
 //! | [`names`] | the names themselves | |
@@ -18,6 +19,7 @@ use std::path::Path;
 pub mod bytes;
 pub mod frame;
 pub mod manifest;
+pub mod mask;
 pub mod names;
 pub mod prefix;
 pub mod segment;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! LOCK                        held by the one writer
+//! reserve                     room for a collection on a full disk; holds nothing
 //! manifest-0123456789abcdef   the word of its kind, a dash, sixteen lowercase hex digits
 //! wal-...  segment-...  mask-...  value-...
 //! quarantine/                 what repair or a doubtful open moved aside
@@ -12,6 +13,8 @@
 
 /// The lock file of the writer.
 pub const LOCK: &str = "LOCK";
+/// The file that holds room.
+pub const RESERVE: &str = "reserve";
 /// The directory of files that were moved aside.
 pub const QUARANTINE: &str = "quarantine";
 

@@ -4,8 +4,7 @@ use super::{Gate, Held, State};
 use crate::batch::Durability;
 use crate::error::{Error, Result};
 use crate::generation::Generation;
-use crate::limits::FROZEN_MAX;
-use crate::limits::WAL_BYTES_MIN;
+use crate::limits::{COMMIT_DELAY_MS_MAX, FROZEN_MAX, WAL_BYTES_MIN};
 use crate::wal::Wal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +28,7 @@ pub(crate) enum Task {
 }
 
 /// Longest delay of one commit. A writer that would owe more waits for the flush itself once its generation is full.
-const DELAY_MAX: Duration = Duration::from_millis(20);
+const DELAY_MAX: Duration = Duration::from_millis(COMMIT_DELAY_MS_MAX);
 
 impl State {
     /// What a commit of `bytes` owes for the backlog: nothing until the last place in the queue is taken, then more

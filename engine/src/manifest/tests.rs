@@ -139,7 +139,7 @@ fn attempt(
     let outcome = write(&memory, dir(), &sample(5));
     let mut state = memory.0.lock();
     let file = state.files.remove(&path(dir(), 5));
-    (outcome, std::mem::take(&mut state.calls), file)
+    (outcome.map(|_| ()), std::mem::take(&mut state.calls), file)
 }
 
 const EIO: io::ErrorKind = io::ErrorKind::Other;

@@ -90,9 +90,29 @@ impl Segment {
         self.entry_at(ordinal).map_err(|fault| self.damage(fault))
     }
 
+    /// Brings `count` entries from `ordinal` on into memory, as far as the system helps: for reading in order.
+    pub fn populate(&self, ordinal: u64, count: u64) {
+        let stride = self.layout.stride;
+        let place = |ordinal: u64| {
+            let ordinal = usize::try_from(ordinal.min(self.trailer.entries)).unwrap_or(0);
+            self.layout.entries.start + ordinal * stride
+        };
+        self.bytes.populate(place(ordinal)..place(ordinal.saturating_add(count)));
+    }
+
     /// How many entries there are.
     pub fn entries(&self) -> u64 {
         self.trailer.entries
+    }
+
+    /// Bytes of one entry.
+    pub fn entry_bytes(&self) -> u64 {
+        self.layout.stride as u64
+    }
+
+    /// The length of its file.
+    pub fn bytes(&self) -> u64 {
+        self.layout.bytes()
     }
 
     /// How many of them are tombstones.

@@ -56,7 +56,8 @@ fn shapes() -> Vec<Shape> {
 }
 
 fn spec(shape: Shape, salt: [u8; SALT_BYTES], entries_hint: u64) -> Spec {
-    Spec { uuid: *b"the database's..", id: 9, store: 2, shape, salt, entries_hint }
+    let sync = SyncPoint::Segment;
+    Spec { uuid: *b"the database's..", id: 9, store: 2, shape, salt, entries_hint, sync }
 }
 
 /// Key `i`: even ones are written, odd ones are not.

@@ -40,6 +40,8 @@ pub struct Spec {
     pub salt: [u8; SALT_BYTES],
     /// How many entries are to come at most: the locator is sized for it. More are correct, but slower to find.
     pub entries_hint: u64,
+    /// Why its file will be synced.
+    pub sync: SyncPoint,
 }
 
 /// What was written, as a manifest names it.
@@ -83,7 +85,7 @@ pub struct SegmentWriter {
 impl SegmentWriter {
     /// A writer of the segment `spec` into the new file `file`, whose name is `path`.
     pub fn new(file: Arc<dyn File>, path: PathBuf, spec: Spec) -> SegmentWriter {
-        let Spec { uuid, id, store, shape, salt, entries_hint } = spec;
+        let Spec { uuid, id, store, shape, salt, entries_hint, sync } = spec;
         let identity = Identity { uuid, id, store, shape };
         let seed = identity.seed();
         let mut buffer = Vec::with_capacity(WRITE_BYTES + BLOCK_BYTES);
@@ -92,7 +94,7 @@ impl SegmentWriter {
             identity,
             salt,
             mixer: Mixer::new(&salt),
-            sink: Sink { file, path, seed, buffer, written: 0, sums: Vec::new(), blocks: 0 },
+            sink: Sink { file, path, seed, buffer, written: 0, sums: Vec::new(), blocks: 0, sync },
             locator: Builder::new(shape.order, seed, entries_hint),
             values: BTreeMap::new(),
             last: None,
@@ -101,6 +103,22 @@ impl SegmentWriter {
             seqs: (u64::MAX, 0),
             levels: (u32::MAX, 0),
         }
+    }
+
+    /// Widens the range of sequences that the segment is said to cover: a merge keeps that of its inputs, whatever of
+    /// them is left.
+    pub fn cover(&mut self, (first, last): (u64, u64)) {
+        self.seqs = (self.seqs.0.min(first), self.seqs.1.max(last));
+    }
+
+    /// Bytes handed to the system so far.
+    pub fn written(&self) -> u64 {
+        self.sink.written
+    }
+
+    /// How many entries there are so far.
+    pub fn entries(&self) -> u64 {
+        self.entries
     }
 
     /// Appends an entry; each must be above the one before in (prefix, key).
@@ -209,6 +227,7 @@ struct Sink {
     /// The checksums, encoded.
     sums: Vec<u8>,
     blocks: u64,
+    sync: SyncPoint,
 }
 
 impl Sink {
@@ -223,6 +242,7 @@ impl Sink {
                 self.blocks += 1;
             }
             write(&*self.file, &self.path, self.written, part)?;
+            self.file.begin_write_back(self.written, len as u64);
             self.written += len as u64;
             self.buffer.drain(..len);
         }
@@ -250,7 +270,7 @@ impl Sink {
     }
 
     fn sync(&self) -> Result<()> {
-        self.file.sync(SyncPoint::Segment).map_err(|error| Error::io("sync", &self.path, error))
+        self.file.sync(self.sync).map_err(|error| Error::io("sync", &self.path, error))
     }
 
     /// The error for an entry that must not be written: what made it is at fault, so it must not go on.

@@ -5,6 +5,7 @@ use crate::format::Seed;
 use crate::format::segment::Pointer;
 use crate::format::value::{FILE_HEADER_BYTES, TRAILER_BYTES};
 use crate::limits::{FD_RESERVED, VALUE_BYTES_MAX};
+use crate::vfs::SyncPoint;
 use bytes::Bytes;
 use memory::Memory;
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ struct Written {
 /// Writes `values` under their place as key, each compressed with `dictionary` if there is one.
 fn write(vfs: &Memory, id: u64, values: &[Vec<u8>], dictionary: Option<Arc<[u8]>>) -> Written {
     let list: Vec<_> = dictionary.iter().map(|bytes| (STORE, bytes.clone())).collect();
-    let spec = ValueSpec { uuid: UUID, id };
+    let spec = ValueSpec { uuid: UUID, id, sync: SyncPoint::ValueFile };
     let mut writer = ValueWriter::create(vfs, &path(dir(), id), spec, &list).unwrap();
     let mut compressor = Compressor::new();
     let prepared = dictionary.map(Dictionary::new);
@@ -143,7 +144,7 @@ fn values_come_back_with_and_without_a_dictionary_and_a_cache() {
 #[test]
 fn what_was_handed_over_is_readable_before_the_file_is_finished() {
     let vfs = Memory::default();
-    let spec = ValueSpec { uuid: UUID, id: 9 };
+    let spec = ValueSpec { uuid: UUID, id: 9, sync: SyncPoint::ValueFile };
     let mut writer = ValueWriter::create(&vfs, &path(dir(), 9), spec, &[]).unwrap();
     let payload = Payload::raw(b"bulk");
     let record = Record { store: 1, level: 0, seq: 1, key: b"key", header: b"", payload };
@@ -247,7 +248,7 @@ fn values_that_look_like_records_do_not_hold_up_the_walk() {
         fake.extend_from_slice(&[1, 1, 1, 1, 0, 0, 128, 0, 0, 0, 128, 0, 0, 32, 0, 0]);
         fake.extend_from_slice(&[4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
-    let spec = ValueSpec { uuid: UUID, id: 1 };
+    let spec = ValueSpec { uuid: UUID, id: 1, sync: SyncPoint::ValueFile };
     let mut writer = ValueWriter::create(&vfs, &path(dir(), 1), spec, &[]).unwrap();
     let payload = Payload::raw(&fake);
     let record = Record { store: 1, level: 0, seq: 1, key: b"8 bytes.", header: b"", payload };

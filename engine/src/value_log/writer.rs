@@ -21,6 +21,8 @@ pub struct ValueSpec {
     pub uuid: [u8; 16],
     /// Its number.
     pub id: u64,
+    /// Why it will be synced.
+    pub sync: SyncPoint,
 }
 
 /// What a finished file is: what a manifest has to know of it.
@@ -104,6 +106,9 @@ impl ValueWriter {
         self.file
             .write_at(self.written, &self.buffer)
             .map_err(|error| Error::io("write", &self.path, error))?;
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.file.begin_write_back(self.written, self.buffer.len() as u64);
+        }
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         // A record of the greatest length comes once in a while; its room does not stay.
@@ -156,7 +161,7 @@ impl ValueWriter {
     /// Writes the rest and the trailer. If that fails for want of room it may be tried again; no record may follow.
     pub fn end(&mut self) -> Result<Finished> {
         let (level_min, level_max) = self.levels.unwrap_or((0, 0));
-        let ValueSpec { uuid, id } = self.spec;
+        let ValueSpec { uuid, id, .. } = self.spec;
         let (records, records_end) = (self.records, self.len());
         let trailer = Trailer { uuid, id, records, records_end, level_min, level_max }.encode();
         let trailer_crc = trailer.last_chunk().copied().map_or(0, u32::from_le_bytes);
@@ -171,7 +176,7 @@ impl ValueWriter {
 
     /// Makes what was written durable. If that fails the file is lost.
     pub fn sync(&self) -> Result<()> {
-        let synced = self.file.sync(SyncPoint::ValueFile);
+        let synced = self.file.sync(self.spec.sync);
         synced.map_err(|error| Error::io("sync", &self.path, error))
     }
 }

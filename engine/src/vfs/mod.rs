@@ -34,6 +34,14 @@ pub enum SyncPoint {
     ValueFile,
     /// The directory entries of the files a flush made, before a manifest names them.
     FlushDir,
+    /// A segment that a merge or a space job wrote, before a manifest names it.
+    MergedSegment,
+    /// A value file that a space job wrote, before a manifest names it.
+    CopiedValueFile,
+    /// A mask, before a manifest names it.
+    Mask,
+    /// The directory entries of the files that a merge, a collection or a space job made, before a manifest names them.
+    JobDir,
     /// A manifest, before it counts.
     Manifest,
     /// The directory entry of a manifest.
@@ -48,13 +56,17 @@ pub enum SyncPoint {
 
 impl SyncPoint {
     /// All of them.
-    pub const ALL: [SyncPoint; 11] = [
+    pub const ALL: [SyncPoint; 15] = [
         SyncPoint::WalFrames,
         SyncPoint::WalHeader,
         SyncPoint::WalDir,
         SyncPoint::Segment,
         SyncPoint::ValueFile,
         SyncPoint::FlushDir,
+        SyncPoint::MergedSegment,
+        SyncPoint::CopiedValueFile,
+        SyncPoint::Mask,
+        SyncPoint::JobDir,
         SyncPoint::Manifest,
         SyncPoint::ManifestDir,
         SyncPoint::OpenManifest,
@@ -75,6 +87,8 @@ pub trait File: Send + Sync + fmt::Debug {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`, growing the file where needed.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Asks the system to begin writing a part out, so that the sync at the end finds little to do. Promises nothing.
+    fn begin_write_back(&self, _offset: u64, _len: u64) {}
     /// Makes contents and length durable (`fdatasync`).
     fn sync(&self, point: SyncPoint) -> io::Result<()>;
 }

@@ -58,6 +58,16 @@ impl File for OsFile {
         self.0.write_all_at(bytes, offset)
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn begin_write_back(&self, offset: u64, len: u64) {
+        use rustix::fs::{Advice, fadvise};
+        // Pages that are dirty are sent to the disk by this and stay in memory; clean ones would be let go.
+        let len = std::num::NonZeroU64::new(len);
+        if let Err(error) = fadvise(&self.0, offset, len, Advice::DontNeed) {
+            tracing::debug!(%error, "advice on a file was refused");
+        }
+    }
+
     fn sync(&self, _point: SyncPoint) -> io::Result<()> {
         self.0.sync_data()
     }

@@ -16,8 +16,8 @@ use rollstore_engine::format::value::{
     Codec, DictionaryBytes, FileHeader, Payload, Record, Trailer, encode_dictionaries,
 };
 use rollstore_engine::segment::{Body, Entry, Pointer, SegmentWriter, Spec};
-use rollstore_engine::vfs::Vfs;
 use rollstore_engine::vfs::sim::SimVfs;
+use rollstore_engine::vfs::{SyncPoint, Vfs};
 use std::path::PathBuf;
 
 /// The store of the sample segments.
@@ -158,7 +158,8 @@ fn segment(choice: u8) -> Result<Vec<u8>> {
     let (disk, path) = (SimVfs::new(1), PathBuf::from("segment-0000000000000007"));
     let file = disk.create(&path);
     let file = file.map_err(|e| rollstore_engine::Error::io("create", &path, e))?;
-    let spec = Spec { uuid: UUID, id: NUMBER, store: STORE, shape, salt: SALT, entries_hint: 36 };
+    let (uuid, id, sync) = (UUID, NUMBER, SyncPoint::Segment);
+    let spec = Spec { uuid, id, store: STORE, shape, salt: SALT, entries_hint: 36, sync };
     let mut writer = SegmentWriter::new(file, path.clone(), spec);
     let mut keys: Vec<[u8; 8]> = (0..36).map(segment_key).collect();
     keys.sort_by_key(|key| (hash(&SALT, shape, key), *key));

@@ -16,20 +16,25 @@ const CRATES: [Crate; 2] = [
         layers: &[
             // Errors, maxima, atomics and locks.
             &["error", "limits", "sync"],
-            // The seam to the disk; the flag a failed write raises; the counter of file numbers; choices.
-            &["vfs", "poison", "numbers", "options"],
+            // The seam to the disk; the flag a failed write raises; the counter of file numbers; choices; who may work, and how
+            // fast.
+            &["vfs", "poison", "numbers", "options", "claims", "pace"],
             // Every byte on disk.
             &["format"],
             // One file kind each.
-            &["wal", "segment", "value_log", "manifest"],
+            &["wal", "segment", "value_log", "manifest", "mask", "reserve"],
             // One store in memory; one store on disk.
             &["memtable", "tree"],
-            // All stores in memory between two freezes.
-            &["generation"],
+            // All stores in memory between two freezes; several runs in order; making files.
+            &["generation", "merge", "files"],
             // A consistent cut.
             &["version"],
+            // What jobs make, as data.
+            &["edit"],
             // Reading a cut in order; work that makes files; a staged commit.
-            &["scan", "flush", "batch"],
+            &["scan", "flush", "batch", "compact", "collect"],
+            // Dead space: what to write again.
+            &["space"],
             // The single writer, the single installer, the threads, open.
             &["gate", "install", "worker", "recover"],
             // What they meet in.
@@ -46,6 +51,7 @@ const CRATES: [Crate; 2] = [
         layers: &[
             &["codec", "mode"],
             &["define", "batch", "snapshot"],
+            &["gc"],
             &["database"],
             &["table", "file", "singleton"],
             &["lib"],

@@ -1,0 +1,152 @@
+//! Making files: where their numbers, names and seeds come from, and what happens to those of a job that failed.
+//!
+//! Every job (a flush, a merge, a collection, a space job) makes its files under new numbers, syncs each, syncs the directory,
+//! and hands an edit to the installer. Until a manifest names them nobody knows of them: a job that fails removes
+//! what it made, and what it could not remove is an orphan that the next open removes.
+
+use crate::error::{Error, Result};
+use crate::format::manifest as format;
+use crate::format::mask::{Bits, Identity};
+use crate::format::names::{FileKind, file_name};
+use crate::mask::Mask;
+use crate::numbers::Numbers;
+use crate::poison::Poison;
+use crate::segment::{Finished, Segment, SegmentWriter, Spec};
+use crate::tree::{Run, StoreMeta, expect};
+use crate::value_log::{ValueFileInfo, ValueSpec, ValueWriter};
+use crate::vfs::{SyncPoint, Vfs};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What making a file needs.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) vfs: Arc<dyn Vfs>,
+    pub(crate) dir: PathBuf,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) numbers: Arc<Numbers>,
+    pub(crate) poison: Arc<Poison>,
+    /// Map segments (or hold them on the heap).
+    pub(crate) map: bool,
+}
+
+/// The files that one job has made so far.
+#[derive(Debug, Default)]
+pub(crate) struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// Has the job made anything?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Files {
+    /// The path of a file.
+    pub(crate) fn path(&self, kind: FileKind, id: u64) -> PathBuf {
+        self.dir.join(file_name(kind, id))
+    }
+
+    fn next(&self, kind: FileKind, made: &mut Made) -> (u64, PathBuf) {
+        let id = self.numbers.next();
+        let path = self.path(kind, id);
+        made.0.push(path.clone());
+        (id, path)
+    }
+
+    /// Begins a segment of about `entries_hint` entries.
+    pub(crate) fn segment(
+        &self,
+        meta: &StoreMeta,
+        entries_hint: u64,
+        sync: SyncPoint,
+        made: &mut Made,
+    ) -> Result<(u64, SegmentWriter)> {
+        let (id, path) = self.next(FileKind::Segment, made);
+        let file = self.vfs.create(&path).map_err(|e| Error::io("create", &path, e))?;
+        let (uuid, store, shape, salt) = (self.uuid, meta.id, meta.shape, meta.salt);
+        let spec = Spec { uuid, id, store, shape, salt, entries_hint, sync };
+        Ok((id, SegmentWriter::new(file, path, spec)))
+    }
+
+    /// What a manifest says of a finished segment, and the segment, open.
+    pub(crate) fn open_segment(
+        &self,
+        meta: &StoreMeta,
+        id: u64,
+        done: &Finished,
+    ) -> Result<(format::Run, Run)> {
+        let run = format::Run {
+            id,
+            uuid: self.uuid,
+            bytes: done.bytes,
+            trailer_crc: done.trailer_crc,
+            entries: done.entries,
+            tombstones: done.tombstones,
+            level_min: done.level_min,
+            level_max: done.level_max,
+            seq_min: done.seq_min,
+            seq_max: done.seq_max,
+            mask: None,
+        };
+        let (path, expect) = (self.path(FileKind::Segment, id), expect(&run, meta.id, meta.shape));
+        let segment = Segment::open(&*self.vfs, &path, expect, self.map)?;
+        Ok((run, Run::new(Arc::new(segment))))
+    }
+
+    /// Writes a mask of the run whose segment is `segment`.
+    pub(crate) fn mask(
+        &self,
+        meta: &StoreMeta,
+        segment: u64,
+        dead: Bits,
+        made: &mut Made,
+    ) -> Result<(format::Mask, Arc<Mask>)> {
+        let (id, path) = self.next(FileKind::Mask, made);
+        let (uuid, store, count) = (self.uuid, meta.id, dead.count());
+        let who = Identity { uuid, id, store, segment };
+        let (mask, bytes, trailer_crc) = Mask::write(&*self.vfs, &path, &who, dead)?;
+        Ok((format::Mask { id, uuid, bytes, dead: count, trailer_crc }, Arc::new(mask)))
+    }
+
+    /// Begins a value file.
+    pub(crate) fn values(
+        &self,
+        dictionaries: &[(u16, Arc<[u8]>)],
+        sync: SyncPoint,
+        made: &mut Made,
+    ) -> Result<(u64, ValueWriter)> {
+        let (id, path) = self.next(FileKind::Value, made);
+        let spec = ValueSpec { uuid: self.uuid, id, sync };
+        Ok((id, ValueWriter::create(&*self.vfs, &path, spec, dictionaries)?))
+    }
+
+    /// What reads need to know of a finished value file.
+    pub(crate) fn value_info(&self, file: &format::ValueFile) -> Arc<ValueFileInfo> {
+        Arc::new(ValueFileInfo { id: file.id, uuid: file.uuid, bytes: file.bytes })
+    }
+
+    /// Makes the names of what was made durable. A sync of the directory that fails poisons.
+    pub(crate) fn sync_names(&self, made: &Made, point: SyncPoint) -> Result<()> {
+        if made.is_empty() {
+            return Ok(());
+        }
+        let synced = self.vfs.sync_dir(&self.dir, point);
+        synced.map_err(|e| self.poison.trip(Error::io("sync", &self.dir, e)))
+    }
+
+    /// Removes files that nothing names. What cannot be removed is an orphan, which the next open removes.
+    pub(crate) fn discard(&self, made: &Made, point: SyncPoint) {
+        if made.is_empty() {
+            return;
+        }
+        for path in &made.0 {
+            if let Err(error) = self.vfs.remove(path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove an unfinished file");
+            }
+        }
+        if let Err(error) = self.vfs.sync_dir(&self.dir, point) {
+            self.poison.set(Error::io("sync", &self.dir, error));
+        }
+    }
+}
