@@ -149,19 +149,20 @@ impl Installer {
     /// Writes the second copy of a commit point, if one is owed.
     pub(crate) fn settle(&self) -> Result<()> {
         let mut state = self.state.lock();
-        if state.owes_copy {
-            let same = state.manifest.clone();
-            self.write(&mut state, same)?;
-            state.owes_copy = false;
-        }
-        Ok(())
+        if state.owes_copy { self.copy(&mut state) } else { Ok(()) }
     }
 
     /// Says the same once more, so that what only the manifest before the newest relies on is let go.
     pub(crate) fn repeat(&self) -> Result<()> {
         self.poison.check()?;
-        self.state.lock().owes_copy = true;
-        self.settle()
+        self.copy(&mut self.state.lock())
+    }
+
+    fn copy(&self, state: &mut State) -> Result<()> {
+        let same = state.manifest.clone();
+        self.write(state, same)?;
+        state.owes_copy = false;
+        Ok(())
     }
 
     /// Writes `next` as the newest manifest and lets go of what only the one before the last needed.
