@@ -2,9 +2,11 @@
 //!
 //! | module | owns |
 //! |---|---|
+//! | [`node`] | what a node writes for each level |
 //! | [`sample`] | keys and values: pseudo-random, the same in every run |
 //! | [`clock`] | time by the clock and on the processor; percentiles |
 //! | [`space`] | anonymous memory, bytes on disk |
+//! | [`witness`] | a reader and a writer who notice what goes on in the background |
 //! | [`bare`] | the same bytes through nothing but `pwrite` and `fdatasync` |
 //! | [`figures`] | values of several rounds, medians, marks, the table |
 //! | [`parts`] | what is measured |
@@ -16,9 +18,11 @@
 pub mod bare;
 pub mod clock;
 pub mod figures;
+pub mod node;
 pub mod parts;
 pub mod sample;
 pub mod space;
+pub mod witness;
 
 /// Whatever goes wrong ends the run.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -6,10 +6,14 @@ use crate::sample::{Set, Word, word};
 use rollstore::{Database, Define, Durability, Indexable, Options};
 use std::path::Path;
 
+pub mod collect;
 pub mod gets;
+pub mod large;
 pub mod levels;
 pub mod opens;
+pub mod overwrites;
 pub mod puts;
+pub mod steady;
 
 const TABLE: Define<Indexable<Word, Word>> = Define::new("words");
 
@@ -26,19 +30,33 @@ pub struct Scale {
     pub entries: u64,
     /// Levels of a node.
     pub levels: u64,
+    /// Levels that a node has when history is collected.
+    pub history: u32,
+    /// Entries of a table that is large.
+    pub many: u64,
 }
 
 impl Scale {
     /// What the figures are about.
-    pub const FULL: Scale = Scale { entries: 1_000_000, levels: 4_000 };
+    pub const FULL: Scale =
+        Scale { entries: 1_000_000, levels: 4_000, history: 121_000, many: 60_000_000 };
     /// Only to see that everything runs.
-    pub const QUICK: Scale = Scale { entries: 10_000, levels: 100 };
+    pub const QUICK: Scale = Scale { entries: 10_000, levels: 100, history: 2_000, many: 60_000 };
 }
 
 /// A part: one round of it, in a directory that is there.
 pub type Round = fn(&Path, Scale, &mut Figures) -> Result<()>;
 
-/// All parts, by name.
+/// The parts about what goes on for years: merging, collecting, the bound on the disk. They take minutes each.
+pub const LONG: [(&str, Round); 5] = [
+    ("collect", collect::round),
+    ("steady", steady::round),
+    ("load", large::load),
+    ("overwrites", overwrites::round),
+    ("large", large::round),
+];
+
+/// All other parts, by name.
 pub const ALL: [(&str, Round); 4] = [
     ("puts", puts::round),
     ("gets", gets::round),

@@ -63,6 +63,42 @@ pub fn disk_bytes(dir: &Path, prefixes: &[&str]) -> Result<u64> {
     Ok(total)
 }
 
+/// Watches what the files of a directory take on disk.
+#[derive(Debug)]
+pub struct DiskWatch {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl DiskWatch {
+    /// Watches all files of `dir` from now on.
+    pub fn begin(dir: &Path) -> DiskWatch {
+        DiskWatch::of(dir, &[])
+    }
+
+    /// Watches those whose names begin with one of `prefixes`.
+    pub fn of(dir: &Path, prefixes: &'static [&'static str]) -> DiskWatch {
+        let (stop, dir) = (Arc::new(AtomicBool::new(false)), dir.to_path_buf());
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let mut peak = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                // A file may go while it is looked at; the next look is right again.
+                peak = peak.max(disk_bytes(&dir, prefixes).unwrap_or(0));
+                std::thread::sleep(EVERY);
+            }
+            peak
+        });
+        DiskWatch { stop, thread }
+    }
+
+    /// The most there was, in bytes.
+    pub fn end(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap_or(0)
+    }
+}
+
 /// Copies the files of `from` into the new directory `to`, and syncs them: what a process killed at this moment leaves,
 /// apart from its page cache.
 pub fn copy_directory(from: &Path, to: &Path) -> Result<()> {

@@ -2,11 +2,11 @@
 //! Method: every part once at a hundredth of its size; what the figures are is not looked at, that they are there is.
 
 use rollstore_benches::figures::Figures;
-use rollstore_benches::parts::{ALL, Scale};
+use rollstore_benches::parts::{ALL, LONG, Scale};
 
 #[test]
 fn every_part_runs_and_gives_its_figures() {
-    for (name, part) in ALL {
+    for (name, part) in ALL.into_iter().chain(LONG) {
         let (dir, mut figures) = (tempfile::tempdir().unwrap(), Figures::default());
         part(dir.path(), Scale::QUICK, &mut figures).unwrap();
         let shown = figures.to_string();

@@ -388,6 +388,7 @@ impl Core {
         self.gate.wait_published(&generation)?;
         let (flushed, made) = self.flusher.flush(&version, &generation)?;
         drop(version);
+        self.upkeep.flushed.fetch_add(flushed.bytes(), Ordering::Relaxed);
         // The flush of a bulk generation is the commit point of what is in it.
         let copies = if generation.wal().is_some() { Copies::One } else { Copies::Two };
         if let Err(error) = self.installer.install(Edit::Flushed(flushed), copies) {
@@ -400,6 +401,9 @@ impl Core {
         self.gate.flushed(&generation, began.elapsed());
         self.installer.settle()?;
         self.upkeep.wake();
+        if self.options.background == Background::Stepped {
+            self.installer.let_go();
+        }
         Ok(true)
     }
 
@@ -466,6 +470,10 @@ impl Core {
         self.poison.check()?;
         let flushed = self.gate.freeze_last().and_then(|used| {
             while self.flush_oldest()? {}
+            if used && let Err(error) = self.tidy() {
+                self.poison.check()?;
+                tracing::warn!(%error, "what is shadowed stays for now");
+            }
             let manifest = self.installer.manifest();
             if used || !manifest.clean || self.installer.holds_freed() {
                 self.declare_log_done()?;

@@ -12,7 +12,7 @@ use crate::verify::{Progress, Verified, verify};
 use crate::version::{Snapshot, Store, View};
 use crate::vfs::Vfs;
 use crate::vfs::os::OsVfs;
-use crate::worker::Worker;
+use crate::worker::{Worker, lower_priority};
 use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
@@ -175,7 +175,10 @@ impl Database {
         }
         let (core, mine, alarmed) =
             (Arc::clone(&self.handle.core), collection.clone(), collection.clone());
-        let body = move || core.collect(plan, &mine);
+        let body = move || {
+            lower_priority();
+            core.collect(plan, &mine);
+        };
         let (poison, gate) = (Arc::clone(&self.core().poison), Arc::clone(&self.handle.core));
         let panicked = move || {
             alarmed.finish(gate.poison.check().map(|()| Default::default()));
@@ -275,7 +278,7 @@ fn start(core: &Arc<Core>) -> Result<Vec<Worker>> {
         }
     };
     let upkeep = move || {
-        crate::worker::lower_priority();
+        lower_priority();
         upkeep.keep_up();
     };
     let mut started = Vec::new();

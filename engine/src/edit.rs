@@ -126,6 +126,12 @@ impl Edit {
 }
 
 impl Flushed {
+    /// Bytes of its files.
+    pub(crate) fn bytes(&self) -> u64 {
+        let runs = self.runs.iter().map(|(_, run, _)| run.bytes);
+        runs.chain(self.values.iter().map(|(file, _)| file.bytes)).sum()
+    }
+
     fn describe(&self, manifest: &mut Manifest) {
         for (id, run, _) in &self.runs {
             if let Some(store) = manifest.stores.iter_mut().find(|store| store.id == *id) {

@@ -41,7 +41,7 @@ struct Table<'a> {
     meta: Arc<StoreMeta>,
     memtable: &'a Memtable,
     entries: Vec<u32>,
-    /// Where the value of each entry is on disk (indexed files).
+    /// Where the value of each entry is on disk (indexed files; empty for tables).
     pointers: Vec<Option<Pointer>>,
 }
 
@@ -97,14 +97,14 @@ impl Flusher {
         let shape = meta.shape;
         let (mut key, mut fixed) = ([0; KEY_BYTES_MAX], vec![0; usize::from(shape.fixed_bytes)]);
         let key = &mut key[..usize::from(shape.key_bytes)];
-        let blocks = table.entries.chunks(NEAR_ENTRIES).zip(table.pointers.chunks(NEAR_ENTRIES));
-        for (addresses, pointers) in blocks {
+        let mut pointers = table.pointers.iter().copied();
+        for addresses in table.entries.chunks(NEAR_ENTRIES) {
             table.memtable.touch_entries(addresses);
-            for (&address, pointer) in addresses.iter().zip(pointers) {
+            for &address in addresses {
                 let entry = table.memtable.entry(address);
                 entry.key(key);
                 entry.fixed(&mut fixed);
-                let body = match (entry.is_tombstone(), *pointer) {
+                let body = match (entry.is_tombstone(), pointers.next().flatten()) {
                     (true, _) => Body::Tombstone,
                     (false, None) => Body::Fixed(&fixed),
                     (false, Some(pointer)) => Body::Value { pointer, header: &fixed },
@@ -296,7 +296,8 @@ impl<'a> Table<'a> {
                 last = Some((prefix, address));
             }
         }
-        let pointers = vec![None; entries.len()];
+        let values = meta.shape.kind.has_values();
+        let pointers = vec![None; if values { entries.len() } else { 0 }];
         Table { meta: Arc::clone(meta), memtable, entries, pointers }
     }
 

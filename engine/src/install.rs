@@ -190,15 +190,7 @@ impl Installer {
         }
         let freed = std::mem::take(&mut state.freed);
         state.pinned.extend(freed);
-        self.sweep(state);
         Ok(written)
-    }
-
-    /// Removes the files that neither kept manifest names and nobody reads any more.
-    fn sweep(&self, state: &mut State) {
-        for freed in state.pinned.extract_if(.., |freed| freed.is_let_go()) {
-            self.remove(&freed);
-        }
     }
 
     fn remove(&self, freed: &Freed) {
@@ -213,12 +205,19 @@ impl Installer {
         }
     }
 
-    /// Removes what was let go since; says how many bytes of files are still held by snapshots.
-    pub(crate) fn let_go(&self) -> u64 {
-        let mut state = self.state.lock();
-        if !state.ended {
-            self.sweep(&mut state);
-        }
+    /// Removes the files that neither kept manifest names and nobody reads any more. Nobody waits for that: it may take long.
+    pub(crate) fn let_go(&self) {
+        let free: Vec<Freed> = {
+            let mut state = self.state.lock();
+            let ended = state.ended;
+            state.pinned.extract_if(.., |freed| !ended && freed.is_let_go()).collect()
+        };
+        free.iter().for_each(|freed| self.remove(freed));
+    }
+
+    /// Bytes of files that nothing names any more and somebody may still read.
+    pub(crate) fn pinned_bytes(&self) -> u64 {
+        let state = self.state.lock();
         state.pinned.iter().filter_map(|freed| Some(freed.file()?.2)).sum()
     }
 
@@ -226,9 +225,8 @@ impl Installer {
     pub(crate) fn end(&self) {
         let mut state = self.state.lock();
         state.ended = true;
-        for freed in std::mem::take(&mut state.pinned) {
-            self.remove(&freed);
-        }
+        // Under the lock: who comes later must not find the directory given back and files still going.
+        std::mem::take(&mut state.pinned).iter().for_each(|freed| self.remove(freed));
     }
 
     fn failed(&self, failure: WriteFailure) -> Error {

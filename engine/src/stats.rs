@@ -4,6 +4,7 @@ use crate::core::Core;
 use crate::format::manifest::{Manifest, Run, Shape};
 use crate::recover::Recovery;
 use crate::space::Space;
+use crate::sync::Ordering;
 
 /// A look at an open database. Nothing is read from disk, but it may wait for a manifest that is being written.
 #[derive(Debug, Clone)]
@@ -36,6 +37,12 @@ pub struct Stats {
     pub merge_debt_bytes: u64,
     /// Most bytes a second that background jobs write now; 0: there is no bound, a bulk load is under way.
     pub pace_bytes: u64,
+    /// Bytes of segments and value files that flushes have written since the open.
+    pub flushed_bytes: u64,
+    /// Bytes of segments that merges have written since the open: over those flushed, how often an entry is written.
+    pub merged_bytes: u64,
+    /// Bytes of segments and value files that were written since the open to give dead space back.
+    pub rewritten_bytes: u64,
     /// Why the last merge or space job failed; it is tried again.
     pub background_error: Option<String>,
     /// Segments, masks and value files.
@@ -119,9 +126,12 @@ impl Stats {
             live_bytes: space.live,
             dead_bytes: space.dead,
             reclaimable_bytes: space.dead + core.upkeep.shadowed(),
-            pinned_bytes: core.installer.let_go(),
+            pinned_bytes: core.installer.pinned_bytes(),
             merge_debt_bytes: core.merge_debt(),
             pace_bytes: core.pacer.rate(),
+            flushed_bytes: core.upkeep.flushed.load(Ordering::Relaxed),
+            merged_bytes: core.upkeep.merged.load(Ordering::Relaxed),
+            rewritten_bytes: core.upkeep.rewritten.load(Ordering::Relaxed),
             background_error: core.upkeep.error().map(|error| error.to_string()),
             wal_bytes,
             wal_spare_bytes,

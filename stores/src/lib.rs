@@ -69,6 +69,17 @@
 //! | [`Error::Locked`] | somebody has it open; the message says who | close that one |
 //! | [`Error::Limit`], [`Error::Schema`] | the call or definition is wrong; nothing was changed | mend it |
 //!
+//! # History and disk
+//!
+//! [`Database::gc`] drops what a [`GcPlan`] does not keep, of all stores at one moment, beside readers and writers. Space also comes
+//! back by itself: of what is overwritten, removed or collected no more stays than [`Options::disk_bound_percent`]
+//! allows, 50 % of what lives by default. On top of that stand the logs, what the flush under way brings and what the job under
+//! way writes. [`Stats`] tells live, dead, reclaimable and pinned bytes. Merges and space jobs write at most
+//! [`Options::pace_bytes`] a second while the node is live; [`Database::pause_background`] holds them.
+//!
+//! A writer that outruns the flushes is slowed down by at most 20 ms a commit
+//! ([`limits::COMMIT_DELAY_MS_MAX`]), and waits for a flush only when three generations are full.
+//!
 //! # Memory and disk
 //!
 //! At most three generations of `Options::memtable_bytes_max` (48 MiB) and the value cache (64 MiB); the index is mapped

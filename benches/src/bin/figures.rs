@@ -3,7 +3,7 @@
 use clap::Parser;
 use rollstore_benches::Result;
 use rollstore_benches::figures::Figures;
-use rollstore_benches::parts::{ALL, Scale};
+use rollstore_benches::parts::{ALL, LONG, Scale};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,9 +18,13 @@ struct Args {
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     dir: PathBuf,
 
-    /// The parts to run, instead of all.
-    #[arg(long, value_delimiter = ',', value_parser = ALL.map(|(name, _)| name))]
+    /// The parts to run, instead of all short ones.
+    #[arg(long, value_delimiter = ',', value_parser = names())]
     only: Vec<String>,
+
+    /// Run the long parts instead: collecting, merging, large tables. They need 10 GiB.
+    #[arg(long)]
+    long: bool,
 
     /// A hundredth of everything, once: says whether it runs, not how fast.
     #[arg(long)]
@@ -31,6 +35,10 @@ struct Args {
     strict: bool,
 }
 
+fn names() -> Vec<&'static str> {
+    ALL.into_iter().chain(LONG).map(|(name, _)| name).collect()
+}
+
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     let (scale, rounds) = match args.quick {
@@ -39,8 +47,11 @@ fn main() -> Result<ExitCode> {
     };
     let mut figures = Figures::default();
     for round in 1..=rounds {
-        for (name, part) in ALL {
-            if args.only.is_empty() || args.only.iter().any(|only| only == name) {
+        for (name, part) in ALL.into_iter().chain(LONG) {
+            let long = LONG.iter().any(|(other, _)| *other == name);
+            if args.only.iter().any(|only| only == name)
+                || (args.only.is_empty() && long == args.long)
+            {
                 eprintln!("round {round} of {rounds}: {name}");
                 let dir = tempfile::tempdir_in(&args.dir)?;
                 part(dir.path(), scale, &mut figures)?;

@@ -1,6 +1,6 @@
 //! What a node writes for each level, one synced commit a level; beside an overwrite of the same bytes and `fdatasync`.
 //!
-//! Stores, keys, headers and sizes are those of `rollstore demo`. Store and bare file take turns every few levels, so that
+//! Store and bare file take turns every few levels, so that
 //! a slow moment of the disk hits both.
 
 use super::{Scale, mib};
@@ -8,12 +8,9 @@ use crate::Result;
 use crate::bare::Bare;
 use crate::clock::{Took, count, percentile};
 use crate::figures::{Figure, Figures, Mark};
-use crate::sample::{Random, Word};
+use crate::node::{Level, Stores};
 use crate::space::{Watch, disk_bytes};
-use rollstore::{
-    Batch, Database, Define, Durability, IndexedFile, Options, RemovableIndexable, Singleton,
-};
-use rollstore_engine::format::frame;
+use rollstore::{Database, Durability, Options};
 use std::path::Path;
 
 const TURN: u64 = 50;
@@ -27,99 +24,6 @@ const RATE: Figure = Figure::alone("synced levels", "/s").beside("pwrite + fdata
 const BYTES: Figure = Figure::alone("  frame", "KiB");
 const DISK: Figure = Figure::alone("  disk after close (levels)", "MiB");
 const MEMORY: Figure = Figure::alone("  anonymous memory (levels)", "MiB");
-
-const BLOCKS: Define<IndexedFile<Word, [u8; 228], Vec<u8>>> = Define::new("l2_blocks");
-const MESSAGES: Define<IndexedFile<Word, Word, Vec<u8>>> = Define::new("messages");
-const INBOXES: Define<IndexedFile<Word, (), Vec<u8>>> = Define::new("inboxes");
-const COMMITMENTS: Define<IndexedFile<Word, (), Vec<u8>>> = Define::new("commitments");
-const LEVELS: Define<RemovableIndexable<u32, Word>> = Define::new("levels_to_hashes");
-const HEAD: Define<Singleton<(u32, Word)>> = Define::new("l2_head");
-const FINALIZED: Define<Singleton<u32>> = Define::new("last_finalized_level");
-
-struct Stores {
-    blocks: IndexedFile<Word, [u8; 228], Vec<u8>>,
-    messages: IndexedFile<Word, Word, Vec<u8>>,
-    inboxes: IndexedFile<Word, (), Vec<u8>>,
-    commitments: IndexedFile<Word, (), Vec<u8>>,
-    levels: RemovableIndexable<u32, Word>,
-    head: Singleton<(u32, Word)>,
-    finalized: Singleton<u32>,
-}
-
-impl Stores {
-    fn of(db: &Database) -> Result<Stores> {
-        Ok(Stores {
-            blocks: db.store(BLOCKS)?,
-            messages: db.store(MESSAGES)?,
-            inboxes: db.store(INBOXES)?,
-            commitments: db.store(COMMITMENTS)?,
-            levels: db.store(LEVELS)?,
-            head: db.store(HEAD)?,
-            finalized: db.store(FINALIZED)?,
-        })
-    }
-
-    fn stage(&self, batch: &mut Batch, level: &Level) {
-        self.blocks.append(batch, &level.hash, &level.header, &level.block);
-        self.messages.append(batch, &level.messages_key, &level.hash, &level.messages);
-        self.inboxes.append(batch, &level.inbox_key, &(), &level.inbox);
-        if let Some((key, commitment)) = &level.commitment {
-            self.commitments.append(batch, key, &(), commitment);
-        }
-        self.levels.put(batch, &level.number, &level.hash);
-        self.head.write(batch, &(level.number, level.hash));
-        self.finalized.write(batch, &level.number.saturating_sub(2));
-    }
-}
-
-struct Level {
-    number: u32,
-    hash: Word,
-    header: [u8; 228],
-    block: Vec<u8>,
-    messages_key: Word,
-    messages: Vec<u8>,
-    inbox_key: Word,
-    inbox: Vec<u8>,
-    commitment: Option<(Word, Vec<u8>)>,
-}
-
-impl Level {
-    fn new(number: u32) -> Level {
-        let mut random = Random::new(u64::from(number) << 32);
-        Level {
-            number,
-            hash: random.fixed(),
-            header: random.fixed(),
-            block: random.bytes(15, 27),
-            messages_key: random.fixed(),
-            messages: match number % 1_000 {
-                999 => random.bytes(512 << 10, 512 << 10),
-                99 => random.bytes(16 << 10, 64 << 10),
-                _ => random.bytes(1_500, 3_800),
-            },
-            inbox_key: random.fixed(),
-            inbox: random.bytes(400, 450),
-            commitment: number.is_multiple_of(90).then(|| (random.fixed(), random.bytes(77, 77))),
-        }
-    }
-
-    /// As many bytes as the frame of its commit.
-    fn frame(&self) -> Vec<u8> {
-        let mut out = vec![0; frame::FRAME_HEADER_BYTES];
-        frame::append(&mut out, 0, None, &self.hash, &self.header, &self.block);
-        frame::append(&mut out, 1, None, &self.messages_key, &self.hash, &self.messages);
-        frame::append(&mut out, 2, None, &self.inbox_key, &[], &self.inbox);
-        if let Some((key, commitment)) = &self.commitment {
-            frame::append(&mut out, 3, None, key, &[], commitment);
-        }
-        frame::put(&mut out, 4, None, &self.number.to_be_bytes(), &self.hash);
-        frame::write(&mut out, 5, None, &[0; 36]);
-        frame::write(&mut out, 6, None, &[0; 4]);
-        out.resize(frame::frame_bytes(out.len() - frame::FRAME_HEADER_BYTES), 0);
-        out
-    }
-}
 
 /// One side: its time in all, and of each level.
 #[derive(Default)]

@@ -17,6 +17,7 @@ use crate::pace::Errand;
 use crate::space::{Mover, Space, choose, files_among, windows};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
 use crate::tree::Run;
+use crate::version::StoreState;
 use crate::vfs::SyncPoint;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -32,6 +33,8 @@ const PATIENCE_MAX: Duration = Duration::from_secs(60);
 const RUNS_MANY: usize = 16;
 /// Merges of several stores share a manifest if they write no more than this together.
 const TOGETHER_BYTES: u64 = 16 << 20;
+/// A close looks for shadowed entries among so many, which takes milliseconds.
+const TIDY_ENTRIES: u64 = 100_000;
 /// What an explicit collection leaves dead, in percent of what lives.
 pub(super) const COLLECTED_PERCENT: u64 = 10;
 
@@ -58,8 +61,14 @@ pub(crate) struct Upkeep {
     ended: AtomicBool,
     /// The estimate of the last look.
     shadowed: AtomicU64,
+    /// The manifest at which nothing was left to do.
+    seen: AtomicU64,
     /// Why the last job failed, if it did.
     error: Mutex<Option<Error>>,
+    /// Bytes of files that flushes, merges, and all other jobs have written.
+    pub(crate) flushed: AtomicU64,
+    pub(crate) merged: AtomicU64,
+    pub(crate) rewritten: AtomicU64,
     /// The collection under way, or the last one.
     pub(super) collection: Mutex<Option<Collection>>,
 }
@@ -111,10 +120,14 @@ pub(super) struct Reclaimed {
 impl Core {
     /// The body of the upkeep thread.
     pub(crate) fn keep_up(&self) {
-        let (mut quiet_since, mut patience) = (Instant::now(), LOOK);
+        let (mut quiet_since, mut patience) = (Some(Instant::now()), LOOK);
         while !self.upkeep.is_over() && self.poison.check().is_ok() {
-            let idle = quiet_since.elapsed() >= IDLE;
+            // Once after each time that something was flushed.
+            let idle = quiet_since.is_some_and(|since| since.elapsed() >= IDLE);
             let done = self.round(idle);
+            if idle && matches!(done, Ok(false)) {
+                quiet_since = None;
+            }
             let wait = match &done {
                 Ok(true) => Duration::ZERO,
                 Ok(false) => LOOK,
@@ -128,7 +141,7 @@ impl Core {
             }
             *self.upkeep.error.lock() = done.err().filter(|error| !matches!(error, Error::Closed));
             if wait > Duration::ZERO && self.upkeep.wait(wait) {
-                quiet_since = Instant::now();
+                quiet_since = Some(Instant::now());
             }
         }
     }
@@ -136,11 +149,16 @@ impl Core {
     /// Does what is most urgent; false if nothing is.
     fn round(&self, idle: bool) -> Result<bool> {
         self.installer.let_go();
-        self.hold_reserve();
-        if !self.pacer.may_begin() {
+        let now = self.cell.manifest();
+        if !self.pacer.may_begin() || (!idle && self.upkeep.seen.load(Ordering::Relaxed) == now) {
             return Ok(false);
         }
-        Ok(self.merge(When::Due)? || self.space()? || (idle && self.merge(When::Idle)?))
+        self.hold_reserve();
+        let done = self.merge(When::Due)? || self.space()? || (idle && self.merge(When::Idle)?);
+        if !done {
+            self.upkeep.seen.store(now, Ordering::Relaxed);
+        }
+        Ok(done)
     }
 
     /// Keeps room for the masks of all runs and two manifests.
@@ -197,7 +215,8 @@ impl Core {
             let urgent = runs.len() > RUNS_MANY || when == When::Full;
             let (files, pacer, moved) = (&*self.files, &*self.pacer, &Moved::default());
             let merger = Merger { files, pacer, errand: Errand::Own { urgent }, moved };
-            merger.merge(&state.meta, runs, window, rewrite, made)?;
+            let merged = merger.merge(&state.meta, runs, window, rewrite, made)?;
+            self.upkeep.merged.fetch_add(merged.bytes, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -220,6 +239,7 @@ impl Core {
         match self.installer.install(Edit::Rewrite(rewrite), Copies::Two) {
             Ok(installed) => {
                 self.installer.settle()?;
+                self.installer.let_go();
                 self.upkeep.wake();
                 Ok(Some(installed))
             }
@@ -231,6 +251,23 @@ impl Core {
                 Err(error)
             }
         }
+    }
+
+    /// At a close: what newer runs shadow is let go if that takes little, so that a small database ends within its bound.
+    pub(super) fn tidy(&self) -> Result<()> {
+        let bound = u64::from(self.options.disk_bound_percent.saturating_sub(100));
+        let (manifest, version) = self.installer.now();
+        let entries = |state: &StoreState| {
+            state.tree.runs().iter().map(|run| run.segment.entries()).sum::<u64>()
+        };
+        if version.stores.iter().map(entries).sum::<u64>() > TIDY_ENTRIES {
+            return Ok(());
+        }
+        let space = Space::estimated(&version, &manifest)?;
+        if space.exceeds(bound) {
+            self.mask_shadowed(&space.worth_masking())?;
+        }
+        Ok(())
     }
 
     /// Gives dead space back if there is more than the bound allows; false if there is not, or nothing can be done about it now.

@@ -11,7 +11,7 @@ use crate::error::What;
 use crate::format::manifest::KeyOrder;
 use crate::format::prefix::prefix;
 use crate::format::segment::{
-    EntryRef, FENCE_ENTRIES, LINE_SLOTS, Line, decode_fence, encode_fence, encode_line,
+    EntryRef, FENCE_ENTRIES, LINE_BYTES, LINE_SLOTS, Line, decode_fence, encode_fence, encode_line,
     fingerprint, line_of, lines,
 };
 use crate::format::{Fault, Seed};
@@ -60,7 +60,12 @@ impl Builder {
             }
             KeyOrder::Sorted => Kind::Fences { made: 0 },
         };
-        Builder { seed, kind, entries: 0, out: Vec::new() }
+        // Room for all of it at once: a vector that grows would touch up to twice as much memory.
+        let bytes = match order {
+            KeyOrder::Hashed => usize::try_from(units).unwrap_or(0).saturating_mul(LINE_BYTES),
+            KeyOrder::Sorted => 0,
+        };
+        Builder { seed, kind, entries: 0, out: Vec::with_capacity(bytes) }
     }
 
     /// Takes the next entry.
