@@ -19,7 +19,7 @@ use crate::format::manifest as format;
 use crate::format::segment::Pointer;
 use crate::limits::{MERGE_BYTES_MAX, SEGMENT_ENTRIES_MAX};
 use crate::merge::{At, Merge};
-use crate::pace::{Errand, Pacer};
+use crate::pace::{Errand, Pacer, SYNC_BYTES};
 use crate::segment::{Body, Entry};
 use crate::tree::{Run, StoreMeta, held_by};
 use crate::vfs::SyncPoint;
@@ -250,6 +250,7 @@ impl Merger<'_> {
         }
         if let Some((id, writer)) = out {
             let done = writer.finish()?;
+            self.pacer.spend(done.bytes - merged.bytes + SYNC_BYTES, self.errand)?;
             merged.bytes = done.bytes;
             merged.new = Some(self.files.open_segment(meta, id, &done)?);
         }

@@ -139,11 +139,14 @@ impl Core {
             memtable_bytes_max: options.memtable_bytes_max,
             clock: options.background == Background::Threads,
         };
+        // Steps are not paced: they are to be the same each time.
+        let threads = options.background == Background::Threads;
+        let pacer = Arc::new(Pacer::new(if threads { options.pace_bytes } else { 0 }));
         let gate = Gate::new(
             Arc::clone(&cell),
             Arc::clone(&pool),
             Arc::clone(&poison),
-            Arc::clone(&numbers),
+            (Arc::clone(&numbers), Arc::clone(&pacer)),
             gate_options,
             (last_seq, durable, frozen),
             stale,
@@ -169,9 +172,6 @@ impl Core {
             compress: options.compress,
             dictionaries: Mutex::new(Dictionaries::new()),
         };
-        // Steps are not paced: they are to be the same each time.
-        let threads = options.background == Background::Threads;
-        let pacer = Arc::new(Pacer::new(if threads { options.pace_bytes } else { 0 }));
         let reserve = Reserve::new(Arc::clone(&vfs), dir);
         let (dir, lock) = (dir.to_path_buf(), Mutex::new(Some(lock)));
         let (lane, turn) = (Mutex::new(()), Mutex::new(()));
@@ -402,7 +402,7 @@ impl Core {
         self.installer.settle()?;
         self.upkeep.wake();
         if self.options.background == Background::Stepped {
-            self.installer.let_go();
+            self.installer.let_go(&mut |_| ());
         }
         Ok(true)
     }

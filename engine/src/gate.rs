@@ -23,6 +23,7 @@ use crate::format::stored_level;
 use crate::generation::{Generation, Log};
 use crate::limits::{FROZEN_MAX, WAL_BYTES_MIN};
 use crate::numbers::Numbers;
+use crate::pace::Pacer;
 use crate::poison::Poison;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::version::{Version, VersionCell};
@@ -106,6 +107,8 @@ pub(crate) struct Gate {
     pool: Arc<WalPool>,
     poison: Arc<Poison>,
     numbers: Arc<Numbers>,
+    /// Told of every sync: while there are any, the background holds back.
+    pacer: Arc<Pacer>,
     options: GateOptions,
     state: Mutex<State>,
     changed: Condvar,
@@ -127,7 +130,7 @@ impl Gate {
         cell: Arc<VersionCell>,
         pool: Arc<WalPool>,
         poison: Arc<Poison>,
-        numbers: Arc<Numbers>,
+        (numbers, pacer): (Arc<Numbers>, Arc<Pacer>),
         options: GateOptions,
         (last_seq, durable_seq, frozen): (u64, u64, usize),
         unsettled: bool,
@@ -156,7 +159,7 @@ impl Gate {
             closed: false,
         };
         let (state, changed) = (Mutex::new(state), Condvar::new());
-        Gate { cell, pool, poison, numbers, options, state, changed }
+        Gate { cell, pool, poison, numbers, pacer, options, state, changed }
     }
 
     /// May a commit go in, as far as what was there before it is concerned?
@@ -445,6 +448,7 @@ impl Gate {
             g.durable_seq = g.durable_seq.max(upto);
             g.in_flight = None;
             self.publish(g);
+            self.pacer.synced();
         }
         self.changed.notify_all();
         result?;

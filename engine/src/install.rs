@@ -132,8 +132,10 @@ impl Installer {
         }
         let mut next = state.manifest.clone();
         edit.describe(&mut next)?;
-        if let Edit::Flushed(flushed) = &edit {
-            next.clean = !self.relies_on_log(flushed);
+        match &edit {
+            Edit::Flushed(flushed) => next.clean = !self.relies_on_log(Some(flushed)),
+            Edit::Rewrite(_) | Edit::Store(_) => next.clean &= !self.relies_on_log(None),
+            Edit::Logs { .. } => {}
         }
         let mut freed = freed_by(&self.cell.load(), &edit, &next);
         let written = self.write(&mut state, next)?;
@@ -188,8 +190,9 @@ impl Installer {
         for generation in state.kept.drain(..old) {
             manifest::remove(&*self.vfs, &self.dir, generation);
         }
-        let freed = std::mem::take(&mut state.freed);
-        state.pinned.extend(freed);
+        // A generation goes back at once, with its memory and its log; files wait until nobody reads them.
+        let files = std::mem::take(&mut state.freed).into_iter();
+        state.pinned.extend(files.filter(|freed| freed.file().is_some()));
         Ok(written)
     }
 
@@ -205,14 +208,18 @@ impl Installer {
         }
     }
 
-    /// Removes the files that neither kept manifest names and nobody reads any more. Nobody waits for that: it may take long.
-    pub(crate) fn let_go(&self) {
+    /// Removes the files that neither kept manifest names and nobody reads any more. It may take long, so `removed` is
+    /// told the length of each.
+    pub(crate) fn let_go(&self, removed: &mut dyn FnMut(u64)) {
         let free: Vec<Freed> = {
             let mut state = self.state.lock();
             let ended = state.ended;
             state.pinned.extract_if(.., |freed| !ended && freed.is_let_go()).collect()
         };
-        free.iter().for_each(|freed| self.remove(freed));
+        for freed in free {
+            self.remove(&freed);
+            removed(freed.file().map_or(0, |(.., bytes)| bytes));
+        }
     }
 
     /// Bytes of files that nothing names any more and somebody may still read.
@@ -238,9 +245,10 @@ impl Installer {
 
     /// Is there a WAL with commits besides that of `flushed`? A `no` that comes too early does no harm: it only means
     /// that the absence of a WAL would not be noticed.
-    fn relies_on_log(&self, flushed: &Flushed) -> bool {
+    fn relies_on_log(&self, flushed: Option<&Flushed>) -> bool {
         let version = self.cell.load();
-        let mut others = version.generations().filter(|g| !Arc::ptr_eq(g, &flushed.generation));
+        let own = |g: &Arc<Generation>| flushed.is_some_and(|f| Arc::ptr_eq(g, &f.generation));
+        let mut others = version.generations().filter(|generation| !own(generation));
         others.any(|generation| generation.wal().is_some() && generation.bytes() > 0)
     }
 
@@ -256,10 +264,10 @@ impl Installer {
         self.state.lock().manifest.clone()
     }
 
-    /// The newest manifest and the Version that goes with it: while that is held, the files of both stay.
-    pub(crate) fn now(&self) -> (Manifest, Arc<Version>) {
+    /// The newest manifest and what is in files: while that is held, the files stay.
+    pub(crate) fn now(&self) -> (Manifest, Version) {
         let state = self.state.lock();
-        (state.manifest.clone(), self.cell.load())
+        (state.manifest.clone(), self.cell.current().without_memory())
     }
 
     /// Does the manifest before the newest still rely on something the newest does without?

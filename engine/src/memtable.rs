@@ -25,14 +25,21 @@ use crate::format::manifest::{KeyOrder, Shape, StoreKind};
 use crate::format::prefix::{Mixer, prefix};
 use crate::limits::KEY_BYTES_MAX;
 use crate::sync::{ArcSwapOption, AtomicU64, AtomicUsize, OnceLock, Ordering};
+use crate::vfs::Words;
 use std::cmp::Ordering as Order;
 use std::sync::Arc;
-use zerocopy::FromZeros;
 
 const TOMBSTONE: u64 = 1;
-/// Words of the first chunk, as a power of two; each further chunk is twice as large.
+/// Words of the first chunk, as a power of two; each further chunk is twice as large,
 const CHUNK_SHIFT: u32 = 9;
-const CHUNKS: usize = (u32::BITS - CHUNK_SHIFT) as usize;
+/// up to this: what is asked for and not used stays little, whatever the allocator does about it.
+const CHUNK_SHIFT_MAX: u32 = 19;
+/// Chunks that are smaller than the largest.
+const CHUNKS_SMALL: usize = (CHUNK_SHIFT_MAX - CHUNK_SHIFT) as usize;
+/// Words in them.
+const WORDS_SMALL: usize = (1 << CHUNK_SHIFT_MAX) - (1 << CHUNK_SHIFT);
+/// Room for twice the largest generation there can be, with its largest batch.
+const CHUNKS: usize = CHUNKS_SMALL + 512;
 /// Slots of the first table, as a power of two; each further table is twice as large.
 const SLOTS_SHIFT: u32 = 6;
 const TABLES: usize = (u32::BITS - SLOTS_SHIFT) as usize;
@@ -64,8 +71,8 @@ pub(crate) struct Memtable {
     shape: Shape,
     key_words: usize,
     body_words: usize,
-    chunks: [OnceLock<Box<[AtomicU64]>>; CHUNKS],
-    tables: [OnceLock<Box<[AtomicU64]>>; TABLES],
+    chunks: [OnceLock<Words>; CHUNKS],
+    tables: [OnceLock<Words>; TABLES],
     /// The table in use.
     table: AtomicUsize,
     /// Where the next entry goes.
@@ -89,20 +96,21 @@ impl Sorted {
     }
 }
 
-fn zeroed(words: usize) -> Box<[AtomicU64]> {
-    // Zeroed pages come from the system untouched, so a large chunk costs memory only where it is used.
-    match AtomicU64::new_vec_zeroed(words) {
-        Ok(words) => words.into_boxed_slice(),
-        Err(_) => (0..words).map(|_| AtomicU64::new(0)).collect(),
-    }
-}
-
-/// The chunk of an address and the offset in it: chunk `c` holds `2^(c + CHUNK_SHIFT)` words.
+/// The chunk of an address and the offset in it.
 #[inline]
 fn split(address: usize) -> (usize, usize) {
+    if let Some(large) = address.checked_sub(WORDS_SMALL) {
+        return (CHUNKS_SMALL + (large >> CHUNK_SHIFT_MAX), large & ((1 << CHUNK_SHIFT_MAX) - 1));
+    }
     let shifted = address + (1 << CHUNK_SHIFT);
     let chunk = (usize::BITS - 1 - shifted.leading_zeros() - CHUNK_SHIFT) as usize;
     (chunk, shifted - (1 << (chunk as u32 + CHUNK_SHIFT)))
+}
+
+/// The words of a chunk.
+#[inline]
+fn chunk_words(chunk: usize) -> usize {
+    1 << (chunk as u32 + CHUNK_SHIFT).min(CHUNK_SHIFT_MAX)
 }
 
 /// Where the slot of a hash is looked for first; all bits that count are in the high half of the hash.
@@ -171,14 +179,14 @@ impl Memtable {
     }
 
     fn slots(&self, table: usize) -> &[AtomicU64] {
-        self.tables[table].get_or_init(|| zeroed(1 << (table as u32 + SLOTS_SHIFT)))
+        self.tables[table].get_or_init(|| Words::zeroed(1 << (table as u32 + SLOTS_SHIFT)))
     }
 
     /// The entry at `address`; its words reach to the end of the chunk.
     #[inline]
     fn words(&self, address: usize) -> &[AtomicU64] {
         let (chunk, at) = split(address);
-        let chunk = self.chunks[chunk].get_or_init(|| zeroed(1 << (chunk as u32 + CHUNK_SHIFT)));
+        let chunk = self.chunks[chunk].get_or_init(|| Words::zeroed(chunk_words(chunk)));
         &chunk[at..]
     }
 
@@ -228,8 +236,10 @@ impl Memtable {
     ) -> usize {
         let mut slots = self.slots(self.table.load(Ordering::Relaxed));
         let keys = self.keys.load(Ordering::Relaxed);
+        let mut new_slots = if keys == 0 { slots.len() } else { 0 };
         if keys * 2 >= slots.len() {
             slots = self.grow();
+            new_slots += slots.len();
         }
         let (at, slot) = self.find(slots, hash, key);
         let singleton_bytes = match body {
@@ -243,7 +253,7 @@ impl Memtable {
         }
         slots[at].store((hash & HASH_HALF) | (address as u64 + 1), Ordering::Release);
         self.end.store(address + len, Ordering::Release);
-        len * 8 + if slot == 0 { 2 * 8 } else { 0 }
+        (len + new_slots) * 8
     }
 
     /// Room for `len` words in one chunk: an entry that does not fit the rest of a chunk starts the next one.
@@ -251,7 +261,7 @@ impl Memtable {
         let mut address = self.end.load(Ordering::Relaxed);
         loop {
             let (chunk, at) = split(address);
-            let size = 1usize << (chunk as u32 + CHUNK_SHIFT);
+            let size = chunk_words(chunk);
             if at + len <= size {
                 return (address, len);
             }
@@ -372,7 +382,7 @@ impl Memtable {
         let mut address = from;
         while address < end {
             let (chunk, at) = split(address);
-            let size = 1usize << (chunk as u32 + CHUNK_SHIFT);
+            let size = chunk_words(chunk);
             if at + len > size {
                 address += size - at;
                 continue;

@@ -59,8 +59,8 @@ pub struct Options {
     /// The disk that segments and value files may take, in percent of what is alive in them (default 150, at least 110).
     /// Dead space over it is given back in the background.
     pub disk_bound_percent: u32,
-    /// Most bytes a second that merges, collections and space jobs write together while the node is live (default 128 MiB; 0:
-    /// no bound). Bulk loads and merges that are far behind do not keep it.
+    /// Most bytes a second that merges, collections and space jobs write together while synced commits are made (default
+    /// 128 MiB; 0: no bound). Bulk loads and merges that are far behind do not keep it.
     pub pace_bytes: u64,
 }
 

@@ -1,13 +1,22 @@
 //! How fast the background may write: slowly enough that commits and reads do not notice.
 //!
-//! A job says after each piece how much it wrote, and sleeps until the rate allows more. (Unpaced writing in the background
-//! was measured to make the p99 of a synced commit ten times worse, whatever way it is written; paced, it does not show.)
-//! Not paced: jobs of a bulk load, jobs of a store whose runs have become many, and with `Background::Stepped` all of them.
+//! A job says after each piece how much it wrote, and sleeps until the rate allows more. Unpaced writing in the background
+//! was measured to make the p99 of a synced commit ten times worse, whatever way it is written, and so does the removal of
+//! large files: the system is busy for 10 ms with one of 50 MiB, and a sync that comes then waits. Paced, they hit so few
+//! commits that it does not show.
+//!
+//! Only a node that is *live* is spared, that is one that makes synced commits; nobody else would notice. Not paced
+//! either: jobs of a bulk load, of a store whose runs have become many, and with `Background::Stepped`.
 //! A pause lets no job begin that nobody asked for; one that is under way is finished, so that nobody waits for it in vain.
 
 use crate::error::{Error, Result};
-use crate::sync::{AtomicBool, Condvar, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
 use std::time::{Duration, Instant};
+
+/// A node is live for so long after a synced commit.
+const LIVE: Duration = Duration::from_secs(1);
+/// A sync of a file counts as so many bytes.
+pub(crate) const SYNC_BYTES: u64 = 2 << 20;
 
 /// Who wants a job to be done.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +42,9 @@ struct State {
 pub(crate) struct Pacer {
     /// Bytes a second; 0: unlimited.
     rate: u64,
+    began: Instant,
+    /// When the last synced commit was, in milliseconds after `began`; 0: there was none.
+    synced: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -40,8 +52,26 @@ pub(crate) struct Pacer {
 impl Pacer {
     /// A pace of `rate` bytes a second, 0 for none.
     pub(crate) fn new(rate: u64) -> Pacer {
-        let state = State { free_at: Instant::now(), pauses: 0, bulk: 0, stopped: false };
-        Pacer { rate, state: Mutex::new(state), changed: Condvar::new() }
+        let began = Instant::now();
+        let state = State { free_at: began, pauses: 0, bulk: 0, stopped: false };
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Pacer { rate, began, synced: AtomicU64::new(0), state, changed }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// A commit was synced.
+    pub(crate) fn synced(&self) {
+        if self.rate > 0 {
+            self.synced.store(self.now() + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn is_live(&self) -> bool {
+        let synced = self.synced.load(Ordering::Relaxed);
+        synced > 0 && Duration::from_millis(self.now().saturating_sub(synced)) < LIVE
     }
 
     /// A job has written `bytes` more: returns when it may go on.
@@ -50,7 +80,7 @@ impl Pacer {
     /// [`Error::Closed`] when the database ends, [`Error::Cancelled`] when whoever asked has taken it back.
     pub(crate) fn spend(&self, bytes: u64, errand: Errand<'_>) -> Result<()> {
         let mut state = self.state.lock();
-        let unpaced = self.rate == 0 || matches!(errand, Errand::Own { urgent: true });
+        let unpaced = !self.is_live() || matches!(errand, Errand::Own { urgent: true });
         let now = Instant::now();
         let free_at = match unpaced || state.bulk > 0 {
             true => now,
@@ -84,7 +114,7 @@ impl Pacer {
 
     /// The rate that is kept now, in bytes a second; 0: none is.
     pub(crate) fn rate(&self) -> u64 {
-        if self.state.lock().bulk > 0 { 0 } else { self.rate }
+        if self.state.lock().bulk > 0 || !self.is_live() { 0 } else { self.rate }
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -126,6 +156,8 @@ mod tests {
     #[test]
     fn a_rate_is_kept_over_pieces() {
         let pacer = Pacer::new(1_000_000);
+        pacer.spend(1 << 40, OWN).unwrap(); // nobody makes synced commits
+        pacer.synced();
         let began = Instant::now();
         for _ in 0..10 {
             pacer.spend(10_000, OWN).unwrap();
@@ -138,6 +170,7 @@ mod tests {
     fn no_rate_an_urgent_job_and_a_bulk_load_do_not_wait() {
         Pacer::new(0).spend(u64::MAX / 2, OWN).unwrap();
         let pacer = Pacer::new(1);
+        pacer.synced();
         pacer.spend(1 << 40, Errand::Own { urgent: true }).unwrap();
         pacer.bulk(true);
         pacer.spend(1 << 40, OWN).unwrap();
@@ -147,6 +180,7 @@ mod tests {
     #[test]
     fn what_is_stopped_or_taken_back_ends_even_while_it_waits() {
         let (pacer, taken_back) = (Pacer::new(1), AtomicBool::new(false));
+        pacer.synced();
         std::thread::scope(|scope| {
             let asked = scope.spawn(|| pacer.spend(1 << 40, Errand::Asked(&taken_back)));
             let own = scope.spawn(|| pacer.spend(1 << 40, OWN));

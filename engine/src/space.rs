@@ -18,7 +18,7 @@ use crate::files::{Files, Made};
 use crate::format::manifest::{Manifest, StoreBytes, ValueFile};
 use crate::format::names::FileKind;
 use crate::limits::VALUE_FILE_BYTES_MAX;
-use crate::pace::{Errand, Pacer};
+use crate::pace::{Errand, Pacer, SYNC_BYTES};
 use crate::tree::{Run, StoreMeta, held_by};
 use crate::value_log::{Carrier, ValueFileInfo, ValueWriter, copy_records};
 use crate::version::Version;
@@ -255,6 +255,7 @@ impl Mover<'_> {
             copied.moved.0.insert(info.id, MovedFile { to: id, places });
         }
         let file = self.finish(id, writer)?;
+        self.pacer.spend((file.bytes - paid) + SYNC_BYTES, self.errand)?;
         copied.bytes += file.bytes;
         copied.new.push(file);
         Ok(rest)

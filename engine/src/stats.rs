@@ -35,7 +35,8 @@ pub struct Stats {
     pub pinned_bytes: u64,
     /// Bytes that merges have to write now. It rises while flushes bring runs faster than they are merged.
     pub merge_debt_bytes: u64,
-    /// Most bytes a second that background jobs write now; 0: there is no bound, a bulk load is under way.
+    /// Most bytes a second that background jobs write now; 0: there is no bound, for nobody makes synced commits or a bulk
+    /// load is under way.
     pub pace_bytes: u64,
     /// Bytes of segments and value files that flushes have written since the open.
     pub flushed_bytes: u64,
@@ -92,7 +93,7 @@ pub struct StoreStats {
 
 impl Stats {
     pub(crate) fn of(core: &Core) -> Stats {
-        let (manifest, version) = core.installer.now();
+        let (version, (manifest, files)) = (core.cell.load(), core.installer.now());
         let (wal_bytes, wal_spare_bytes) = core.pool.bytes();
         let (frozen, active_bytes) = core.gate.backlog();
         let (last_seq, durable_seq) = core.gate.sequences();
@@ -118,7 +119,7 @@ impl Stats {
             }
         });
         let stores: Vec<StoreStats> = stores.collect();
-        let space = Space::known(&version, &manifest);
+        let space = Space::known(&files, &manifest);
         let masks = manifest.stores.iter().flat_map(|store| &store.runs);
         let mask_bytes = masks.filter_map(|run| Some(run.mask.as_ref()?.bytes)).sum();
         Stats {

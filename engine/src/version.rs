@@ -60,6 +60,18 @@ impl Version {
         self.active.iter().chain(self.frozen.iter())
     }
 
+    /// What is in files. A job that takes long works from this: what is in memory, and its logs, would stay for as long.
+    pub(crate) fn without_memory(&self) -> Version {
+        Version {
+            shared: Arc::clone(&self.shared),
+            stores: self.stores.clone(),
+            active: None,
+            frozen: Vec::new(),
+            values: Arc::clone(&self.values),
+            singletons: Arc::clone(&self.singletons),
+        }
+    }
+
     /// The store of this id.
     pub(crate) fn store(&self, id: u16) -> Option<&StoreState> {
         self.stores.get(usize::from(id))
@@ -220,8 +232,8 @@ impl View {
 
     /// What runs alone hold, which is everything up to commit `seq`: the moment of a collection.
     pub(crate) fn of_runs(version: &Version, seq: u64) -> Snapshot {
-        let version = Version { active: None, frozen: Vec::new(), ..version.clone() };
-        Snapshot(Arc::new(View { version: Holder::Owned(Arc::new(version)), seq }))
+        let version = Arc::new(version.without_memory());
+        Snapshot(Arc::new(View { version: Holder::Owned(version), seq }))
     }
 
     /// A bound on what this view shows: no commit after it. A view (not a snapshot) taken while a generation ended may show

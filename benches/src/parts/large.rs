@@ -17,8 +17,9 @@ const AMPLIFICATION: Figure =
     Figure::alone("  index written per entry flushed", "x").marked(Mark::AtMost(4.0));
 const RUNS: Figure = Figure::alone("  runs at the end", "");
 const SETTLED: Figure = Figure::alone("  until merges are done", "s");
-const MEMORY: Figure = Figure::alone("  anonymous memory", "MiB").marked(Mark::AtMost(256.0));
-const DISK: Figure = Figure::alone("  disk after close", "MiB");
+const MEMORY: Figure =
+    Figure::alone("  anonymous memory (10 M)", "MiB").marked(Mark::AtMost(256.0));
+const DISK: Figure = Figure::alone("  disk after close (10 M)", "MiB");
 
 const MANY: Figure = Figure::alone("60 M puts, 64 a commit", "M/s");
 const MANY_MAX: Figure = Figure::alone("  longest commit (60 M)", "ms");

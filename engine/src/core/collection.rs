@@ -13,7 +13,7 @@ use super::upkeep::{COLLECTED_PERCENT, Reclaimed};
 use crate::collect::{Collection, GcPlan, GcReport, Marks, mark};
 use crate::error::{Error, Result};
 use crate::install::Installed;
-use crate::pace::Errand;
+use crate::pace::{Errand, SYNC_BYTES};
 use crate::sync::Ordering;
 use crate::tree::Run;
 use crate::version::{StoreState, View};
@@ -86,17 +86,19 @@ impl Core {
                 (report.kept + marks.kept, report.dropped + marks.dropped);
             marked.push((state, marks));
         }
-        let level_from = plan.level_from();
+        let (level_from, errand) = (plan.level_from(), Errand::Asked(collection.cancelled()));
         let mut masks = 0;
         let mut write = |marked: Vec<(&StoreState, Marks)>| {
-            self.job(|rewrite, made| {
+            self.job(errand, |rewrite, made| {
                 (rewrite.collection, rewrite.level_from, masks) = (true, level_from, 0);
                 for (state, marks) in marked {
                     let runs: &[Run] = state.tree.runs();
                     let described = manifest.stores.iter().find(|s| s.id == state.meta.id);
                     let described = described.map_or(&[][..], |store| &store.runs);
                     let runs = (runs, described);
-                    masks += marks.write(&self.files, &state.meta, runs, rewrite, made)?;
+                    let bytes = marks.write(&self.files, &state.meta, runs, rewrite, made)?;
+                    masks += bytes;
+                    self.pacer.spend(bytes + SYNC_BYTES, errand)?;
                 }
                 collection.check()
             })

@@ -41,6 +41,9 @@ pub(super) const COLLECTED_PERCENT: u64 = 10;
 /// What compacting leaves dead: less would not be worth its writing.
 const COMPACTED_PERCENT: u64 = 1;
 
+/// A job that nobody asked for and that is not behind.
+const OWN: Errand<'_> = Errand::Own { urgent: false };
+
 /// Which merges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum When {
@@ -148,7 +151,7 @@ impl Core {
 
     /// Does what is most urgent; false if nothing is.
     fn round(&self, idle: bool) -> Result<bool> {
-        self.installer.let_go();
+        self.let_go(OWN);
         let now = self.cell.manifest();
         if !self.pacer.may_begin() || (!idle && self.upkeep.seen.load(Ordering::Relaxed) == now) {
             return Ok(false);
@@ -197,7 +200,10 @@ impl Core {
             return Ok(false);
         }
         let Some(_claim) = self.claims.claim(stores.clone()) else { return Ok(false) };
-        let done = self.job(|rewrite, made| self.merge_stores(&stores, when, rewrite, made))?;
+        let work = |rewrite: &mut Rewrite, made: &mut Made| {
+            self.merge_stores(&stores, when, rewrite, made)
+        };
+        let done = self.job(OWN, work)?;
         Ok(done.is_some())
     }
 
@@ -208,7 +214,7 @@ impl Core {
         rewrite: &mut Rewrite,
         made: &mut Made,
     ) -> Result<()> {
-        let version = self.cell.load();
+        let version = self.cell.current().without_memory();
         for state in version.stores.iter().filter(|state| stores.contains(&state.meta.id)) {
             let runs = state.tree.runs();
             let Some((window, _)) = merge_of(runs, when) else { continue };
@@ -221,9 +227,17 @@ impl Core {
         Ok(())
     }
 
+    /// Removes files that nobody needs, at the pace of `errand`: the system is as busy with a removal as with writing half as
+    /// much.
+    fn let_go(&self, errand: Errand<'_>) {
+        // A wait that is cut short only means that the rest goes without waits.
+        self.installer.let_go(&mut |bytes| drop(self.pacer.spend(bytes / 2, errand)));
+    }
+
     /// Does a job: what `work` made is made durable and installed; if it fails, removed. `None` if it made nothing.
     pub(super) fn job(
         &self,
+        errand: Errand<'_>,
         work: impl FnOnce(&mut Rewrite, &mut Made) -> Result<()>,
     ) -> Result<Option<Installed>> {
         let (mut rewrite, mut made) = (Rewrite::default(), Made::default());
@@ -239,7 +253,7 @@ impl Core {
         match self.installer.install(Edit::Rewrite(rewrite), Copies::Two) {
             Ok(installed) => {
                 self.installer.settle()?;
-                self.installer.let_go();
+                self.let_go(errand);
                 self.upkeep.wake();
                 Ok(Some(installed))
             }
@@ -283,7 +297,7 @@ impl Core {
         let Some(_claim) = self.claims.claim(self.all_stores()) else { return Ok(false) };
         let masked = self.mask_shadowed(&space.worth_masking())?;
         // Half of the bound, so that the next time is not soon.
-        let copied = self.reclaim(bound, bound / 2, Errand::Own { urgent: false })?;
+        let copied = self.reclaim(bound, bound / 2, OWN)?;
         Ok(masked.is_some() || copied.is_some())
     }
 
@@ -295,7 +309,7 @@ impl Core {
     fn mask_shadowed(&self, stores: &[u16]) -> Result<Option<Installed>> {
         let (manifest, version) = self.installer.now();
         let unwatched = Collection::new();
-        self.job(|rewrite, made| {
+        self.job(OWN, |rewrite, made| {
             for state in version.stores.iter().filter(|state| stores.contains(&state.meta.id)) {
                 let runs = state.tree.runs();
                 let marks = mark_shadowed(&state.meta, runs, &unwatched)?;
@@ -322,7 +336,7 @@ impl Core {
         }
         let mut chosen = choose(&space, target);
         let mut written = 0;
-        let installed = self.job(|rewrite, made| {
+        let installed = self.job(errand, |rewrite, made| {
             let (files, pacer) = (&*self.files, &*self.pacer);
             let mover = Mover { files, pacer, errand };
             let copied = mover.copy(&version, &files_among(&chosen), made)?;

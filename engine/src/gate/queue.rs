@@ -27,6 +27,9 @@ pub(crate) enum Task {
     End,
 }
 
+/// How much larger the next WAL may be than the one before.
+const GROWTH_MAX: u64 = 4;
+
 /// Longest delay of one commit. A writer that would owe more waits for the flush itself once its generation is full.
 const DELAY_MAX: Duration = Duration::from_millis(COMMIT_DELAY_MS_MAX);
 
@@ -145,6 +148,8 @@ impl Gate {
             Some(began) => (g.position as f64 / began.elapsed().as_secs_f64().max(1e-6)) as u64,
             None => g.wal_bytes.saturating_mul(2),
         };
+        // Making one that is much larger than the one in use would take longer than filling that one.
+        let wanted = wanted.min(g.wal_bytes.saturating_mul(GROWTH_MAX));
         let (least, most) = (WAL_BYTES_MIN, self.options.wal_bytes_max);
         g.wal_bytes = wanted.clamp(least.min(most), most).next_power_of_two().min(most);
     }
@@ -161,13 +166,16 @@ impl Gate {
         }
     }
 
-    /// Asks for a spare once the active WAL is half full.
+    /// Asks for a spare once the active generation is half full: its WAL, or its memory.
     pub(super) fn ask_for_spare(&self, g: &mut Held<'_>) {
         if !self.options.clock || g.spare_asked || g.spare.is_some() || g.closed {
             return;
         }
-        let half = g.active.as_ref().and_then(|a| a.wal()).map_or(u64::MAX, |wal| wal.bytes() / 2);
-        if g.position >= half {
+        let half = |active: &Arc<Generation>| {
+            active.wal().is_some_and(|wal| g.position >= wal.bytes() / 2)
+                || active.bytes() >= self.options.memtable_bytes_max / 2
+        };
+        if g.active.as_ref().is_some_and(half) {
             self.grow(g);
             g.spare_asked = true;
             self.changed.notify_all();

@@ -1,4 +1,4 @@
-//! Read-only mappings of whole files: the one `unsafe` of the product.
+//! Mappings, of whole files to be read, and of memory of their own: the one place with `unsafe` in the product.
 //!
 //! A mapping is as sound as the file is constant. Files that are mapped are written once, synced,
 //! never changed or truncated afterwards, and removed by name only, which leaves a mapping whole.
@@ -7,10 +7,12 @@
 
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
-use memmap2::{Advice, Mmap, MmapAsRawDesc};
+use crate::sync::AtomicU64;
+use memmap2::{Advice, Mmap, MmapAsRawDesc, MmapMut};
 use std::fmt;
 use std::io;
 use std::ops::{Deref, Range};
+use zerocopy::FromZeros;
 
 /// The bytes of a whole file, mapped or on the heap.
 pub struct Mapping(Bytes);
@@ -79,6 +81,66 @@ impl Deref for Mapping {
     }
 }
 
+/// Zeros to begin with, in memory that goes back to the system the moment it is dropped.
+///
+/// An allocator keeps freed memory of some megabytes, and hands it out again in smaller pieces: memtables come and go by
+/// the hundred, and what it kept of them was measured to be a hundred megabytes.
+pub struct Words(Memory);
+
+enum Memory {
+    Mapped(MmapMut),
+    Heap(Box<[AtomicU64]>),
+}
+
+/// Less than this is left to the allocator.
+const MAPPED_BYTES_MIN: usize = 1 << 20;
+
+impl Words {
+    /// So many words. Pages that are not touched take no memory.
+    pub fn zeroed(words: usize) -> Words {
+        let bytes = words.saturating_mul(size_of::<AtomicU64>());
+        if bytes >= MAPPED_BYTES_MIN
+            && let Ok(map) = MmapMut::map_anon(bytes)
+        {
+            // A memtable touches all of it sooner or later, and page by page that is a fault for every fifty entries.
+            #[cfg(target_os = "linux")]
+            if let Err(error) = map.advise(Advice::HugePage) {
+                tracing::debug!(%error, "no huge pages");
+            }
+            return Words(Memory::Mapped(map));
+        }
+        Words(Memory::Heap(match AtomicU64::new_vec_zeroed(words) {
+            Ok(words) => words.into_boxed_slice(),
+            Err(_) => (0..words).map(|_| AtomicU64::new(0)).collect(),
+        }))
+    }
+}
+
+impl Deref for Words {
+    type Target = [AtomicU64];
+
+    #[inline]
+    #[expect(unsafe_code, reason = "a mapping is bytes; argued below")]
+    fn deref(&self) -> &[AtomicU64] {
+        match &self.0 {
+            Memory::Heap(words) => words,
+            Memory::Mapped(map) => {
+                // SAFETY: the mapping is anonymous, private to this value, and lives as long as the borrow. It begins at
+                // a page, so it is aligned; it holds this many whole words; every bit pattern is an `AtomicU64`, and the
+                // pages are zeros at first. Nobody ever makes a `&mut` or a `&[u8]` of it, so all access is atomic.
+                let words = map.len() / size_of::<AtomicU64>();
+                unsafe { std::slice::from_raw_parts(map.as_ptr().cast::<AtomicU64>(), words) }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Words({})", self.len())
+    }
+}
+
 impl fmt::Debug for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = if self.is_heap() { "heap" } else { "mapped" };
@@ -89,12 +151,25 @@ impl fmt::Debug for Mapping {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::Ordering;
     use std::io::Write;
 
     const _: fn() = || {
         fn shared<T: Send + Sync>() {}
         shared::<Mapping>();
+        shared::<Words>();
     };
+
+    #[test]
+    fn words_are_zeros_and_keep_what_is_stored() {
+        for len in [0, 1, 1000, MAPPED_BYTES_MIN / 8, MAPPED_BYTES_MIN / 8 + 3] {
+            let words = Words::zeroed(len);
+            assert_eq!(words.len(), len);
+            assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+            words.iter().enumerate().for_each(|(i, word)| word.store(i as u64, Ordering::Relaxed));
+            assert!((0..len).all(|i| words[i].load(Ordering::Relaxed) == i as u64));
+        }
+    }
 
     #[test]
     fn maps_the_bytes_of_the_file() {

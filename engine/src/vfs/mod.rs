@@ -17,7 +17,7 @@ pub mod os;
 #[cfg(feature = "simulation")]
 pub mod sim;
 
-pub use map::Mapping;
+pub use map::{Mapping, Words};
 
 /// Why a sync is made. One variant for each place in the engine that needs one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
