@@ -247,7 +247,7 @@ impl Collection {
         }
     }
 
-    pub(crate) fn expect(&self, entries: u64) {
+    pub(crate) fn will_read(&self, entries: u64) {
         self.0.entries_total.fetch_add(entries, Ordering::Relaxed);
     }
 
@@ -335,7 +335,7 @@ pub(crate) fn mark(
         _ => 0,
     };
     let (skipped, looked) = runs.split_at(above);
-    collection.expect(looked.iter().map(Run::alive).sum());
+    collection.will_read(looked.iter().map(Run::alive).sum());
     let kept = match keep {
         Keep::Retain(keys) => {
             let mut kept = Kept::new(meta, looked);

@@ -23,9 +23,7 @@ use crate::poison::Poison;
 use crate::recover::{self, Opening, Recovered, Recovery};
 use crate::reserve::Reserve;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
-use crate::value_log::{
-    Dictionaries, ValueFileInfo, ValueLog, ValueSpec, ValueWriter, dictionaries_of,
-};
+use crate::value_log::{ValueFileInfo, ValueLog, ValueSpec, ValueWriter, dictionaries_of};
 use crate::version::{Shared, VersionCell};
 use crate::vfs::{Lock, SyncPoint, Vfs};
 use crate::wal::WalPool;
@@ -134,20 +132,13 @@ impl Core {
         // What goes into the log names a manifest that a power cut cannot take.
         let named = found.proven.unwrap_or(manifest.generation);
         let cell = Arc::new(VersionCell::new(version, last_seq, named));
-        let gate_options = GateOptions {
-            wal_bytes_max: options.wal_bytes_max,
-            memtable_bytes_max: options.memtable_bytes_max,
-            clock: options.background == Background::Threads,
-        };
-        // Steps are not paced: they are to be the same each time.
-        let threads = options.background == Background::Threads;
-        let pacer = Arc::new(Pacer::new(if threads { options.pace_bytes } else { 0 }));
+        let pacer = Arc::new(Pacer::new(options.pace()));
         let gate = Gate::new(
             Arc::clone(&cell),
             Arc::clone(&pool),
             Arc::clone(&poison),
             (Arc::clone(&numbers), Arc::clone(&pacer)),
-            gate_options,
+            GateOptions::of(&options),
             (last_seq, durable, frozen),
             stale,
         );
@@ -167,14 +158,8 @@ impl Core {
             poison: Arc::clone(&poison),
             map: options.map_segments,
         });
-        let flusher = Flusher {
-            files: Arc::clone(&files),
-            compress: options.compress,
-            dictionaries: Mutex::new(Dictionaries::new()),
-        };
-        let reserve = Reserve::new(Arc::clone(&vfs), dir);
-        let (dir, lock) = (dir.to_path_buf(), Mutex::new(Some(lock)));
-        let (lane, turn) = (Mutex::new(()), Mutex::new(()));
+        let flusher = Flusher::new(Arc::clone(&files), options.compress);
+        let (reserve, dir) = (Reserve::new(Arc::clone(&vfs), dir), dir.to_path_buf());
         Core {
             vfs,
             dir,
@@ -196,9 +181,9 @@ impl Core {
             files,
             flusher,
             orphans,
-            lane,
-            turn,
-            lock,
+            lane: Mutex::default(),
+            turn: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
         }
     }
 

@@ -46,6 +46,11 @@ struct Table<'a> {
 }
 
 impl Flusher {
+    /// A flusher that has no dictionaries yet.
+    pub(crate) fn new(files: Arc<Files>, compress: bool) -> Flusher {
+        Flusher { files, compress, dictionaries: Mutex::new(Dictionaries::new()) }
+    }
+
     /// Writes the files of `generation`, all of whose commits are visible; answers what they are too. The value file of a
     /// bulk generation is not among them: nothing else has those values. Removes them again on failure.
     pub(crate) fn flush(

@@ -23,6 +23,7 @@ use crate::format::stored_level;
 use crate::generation::{Generation, Log};
 use crate::limits::{FROZEN_MAX, WAL_BYTES_MIN};
 use crate::numbers::Numbers;
+use crate::options::{Background, Options};
 use crate::pace::Pacer;
 use crate::poison::Poison;
 use crate::sync::{Condvar, Mutex, MutexGuard};
@@ -62,6 +63,17 @@ pub(crate) struct GateOptions {
     pub(crate) memtable_bytes_max: usize,
     /// Measure the write rate by the clock (or assume the same growth each time, so that a run can be repeated).
     pub(crate) clock: bool,
+}
+
+impl GateOptions {
+    /// What of the options of an open concerns the gate.
+    pub(crate) fn of(options: &Options) -> GateOptions {
+        GateOptions {
+            wal_bytes_max: options.wal_bytes_max,
+            memtable_bytes_max: options.memtable_bytes_max,
+            clock: options.background == Background::Threads,
+        }
+    }
 }
 
 #[derive(Debug)]

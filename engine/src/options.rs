@@ -81,6 +81,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The pace to keep. Steps are not paced: they are to be the same each time.
+    pub(crate) fn pace(&self) -> u64 {
+        if self.background == Background::Threads { self.pace_bytes } else { 0 }
+    }
+
     /// Are the numbers ones that work?
     pub(crate) fn check(&self) -> Result<()> {
         let at_least = |what, found: u64, min: u64| match found < min {

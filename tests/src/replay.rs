@@ -11,6 +11,7 @@ use rollstore_engine::format::frame::{
     self, FRAME_HEADER_BYTES, FrameHeader, FrameKind, Ops, Shapes, WalHeader, check_body,
 };
 use rollstore_engine::format::manifest::Manifest;
+use rollstore_engine::format::mask;
 use rollstore_engine::format::names::{file_name, parse};
 use rollstore_engine::format::segment::PAGE_BYTES;
 use rollstore_engine::format::value::{
@@ -29,10 +30,11 @@ pub mod seeds;
 pub type Target = fn(&[u8]);
 
 /// All targets, by the names of their corpus directories.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("wal_header", wal_header),
     ("frame", frame),
     ("segment", segment),
+    ("mask", mask),
     ("value_record", value_record),
     ("manifest", manifest),
     ("names", names),
@@ -170,6 +172,24 @@ fn read_segment(file: &[u8], shape: Shape) {
     let mut damages = 0;
     segment.verify(&mut |_| Ok(()), &mut |_| damages += 1);
     assert!(damages <= 1001, "{damages} reports");
+}
+
+/// The bytes are a mask, of as many entries as its field says and of as many as fit its length.
+pub fn mask(bytes: &[u8]) {
+    let who = mask::Identity { uuid: UUID, id: NUMBER, store: seeds::STORE, segment: 5 };
+    let said = bytes.get(48..56).and_then(|field| field.try_into().ok());
+    let said = u64::from_le_bytes(said.unwrap_or_default());
+    let fitting = (bytes.len() as u64).saturating_sub(68) * 8;
+    let read = |bytes: &[u8]| {
+        for entries in [said, fitting, 0, u64::MAX] {
+            if let Ok((dead, _)) = mask::decode(bytes, &who, entries) {
+                assert_eq!(mask::encode(&who, &dead).0, bytes);
+            }
+        }
+    };
+    read(bytes);
+    let body = bytes.get(..bytes.len().saturating_sub(4)).unwrap_or_default();
+    read(&[body, &seed().sum(0, body).to_le_bytes()].concat());
 }
 
 /// The bytes are each thing a value file is made of.

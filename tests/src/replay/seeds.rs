@@ -10,6 +10,7 @@ use rollstore_engine::format::frame::{
 use rollstore_engine::format::manifest::{
     KeyOrder, Manifest, Run, SALT_BYTES, SingletonEntry, Store, StoreBytes, StoreKind, ValueFile,
 };
+use rollstore_engine::format::mask;
 use rollstore_engine::format::names::{FileKind, file_name};
 use rollstore_engine::format::prefix::Mixer;
 use rollstore_engine::format::value::{
@@ -40,6 +41,8 @@ pub fn corpus() -> Result<Vec<Sample>> {
     for (name, choice) in [("indexable", 0), ("removable_sorted", 1), ("file", 2)] {
         valid.push(("segment", name, segment(choice)?));
     }
+    valid.push(("mask", "every_third", every_third(100)));
+    valid.push(("mask", "whole_words", every_third(128)));
     valid.extend(values()?.into_iter().map(|(name, bytes)| ("value_record", name, bytes)));
     valid.extend(manifests().into_iter().map(|(name, bytes)| ("manifest", name, bytes)));
     valid.push(("names", "segment", file_name(FileKind::Segment, 0xbeef).into_bytes()));
@@ -176,6 +179,14 @@ fn segment(choice: u8) -> Result<Vec<u8>> {
     let mut bytes = vec![choice];
     bytes.extend(disk.read_file(&path).unwrap_or_default());
     Ok(bytes)
+}
+
+/// A mask in which every third of `entries` entries is dead.
+fn every_third(entries: u64) -> Vec<u8> {
+    let mut dead = mask::Bits::new(entries);
+    (0..entries).step_by(3).for_each(|at| _ = dead.set(at));
+    let who = mask::Identity { uuid: UUID, id: NUMBER, store: STORE, segment: 5 };
+    mask::encode(&who, &dead).0
 }
 
 fn values() -> Result<Vec<(&'static str, Vec<u8>)>> {
