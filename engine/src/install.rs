@@ -252,7 +252,7 @@ impl Installer {
         others.any(|generation| generation.wal().is_some() && generation.bytes() > 0)
     }
 
-    /// The generations of the two newest manifests on disk, and of those beside them that do not verify.
+    /// The generations of the two newest manifests on disk, the newest first, and of those beside them that do not verify.
     pub(crate) fn kept(&self) -> Vec<u64> {
         let state = self.state.lock();
         let torn = state.torn.iter().filter_map(|path| parse(path.file_name()?.to_str()?));

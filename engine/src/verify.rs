@@ -93,14 +93,24 @@ impl Check<'_> {
     /// has moved them aside, a reader leaves them where they are.
     fn manifests(&mut self) {
         let core = self.core;
-        for generation in core.installer.kept() {
+        let kept = core.installer.kept();
+        for &generation in &kept {
             if let Err(error) = manifest::read(&*core.vfs, &core.dir, generation) {
                 // A writer may have removed an old one meanwhile.
-                if error.is_corruption() {
+                let newer = kept.first().is_some_and(|newest| generation > *newest);
+                if error.is_corruption() && !(newer && self.is_empty(generation)) {
                     self.damage(error);
                 }
             }
         }
+    }
+
+    /// Is the manifest of `generation` an empty file? If it is newer than the one that counts, a process ended between making and
+    /// writing it: nothing was in it, so nothing is damaged.
+    fn is_empty(&self, generation: u64) -> bool {
+        let path = manifest::path(&self.core.dir, generation);
+        let empty = self.core.vfs.open(&path).and_then(|file| file.is_empty());
+        matches!(empty, Ok(true))
     }
 
     fn store(&mut self, store: &Store, progress: Progress<'_>) -> bool {

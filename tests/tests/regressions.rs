@@ -9,9 +9,10 @@ use rollstore::{
     Background, Database, Define, Durability, Error, Indexable, Job, Options, RemovableIndexable,
     Singleton,
 };
-use rollstore_engine::vfs::SyncPoint;
 use rollstore_engine::vfs::sim::{Cut, SimVfs};
+use rollstore_engine::vfs::{SyncPoint, Vfs};
 use rollstore_tests::pause::{At, PauseVfs};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -142,4 +143,30 @@ fn a_step_on_a_read_only_database_writes_nothing() {
         assert!(matches!(reader.step(job), Err(Error::ReadOnly)), "{job:?}");
     }
     assert_eq!(killed.names("/db"), before);
+}
+
+/// `verify` called a manifest damaged that was empty because its writer was killed between making the file and writing it. Found
+/// by killing collections at drawn moments.
+#[test]
+fn a_manifest_that_was_never_written_is_no_damage() {
+    let sim = SimVfs::new(5);
+    let db = Database::open_on(Arc::new(sim.clone()), "/db", Options::default()).unwrap();
+    db.store(TABLE).unwrap().put_now(&1, &10, Durability::Sync).unwrap();
+    db.close().unwrap();
+    let numbers = sim
+        .names("/db")
+        .into_iter()
+        .filter_map(|name| u64::from_str_radix(name.strip_prefix("manifest-")?, 16).ok());
+    let next = format!("/db/manifest-{:016x}", numbers.max().unwrap() + 1);
+    let file = sim.create(Path::new(&next)).unwrap();
+    let damages = || {
+        let vfs = Arc::new(sim.clone());
+        let db = Database::open_read_only_on(vfs, "/db", Options::default()).unwrap();
+        assert_eq!(db.store(TABLE).unwrap().get(&1).unwrap(), Some(10));
+        db.engine().verify(&mut |_| {}, &mut |_| true).unwrap().damages
+    };
+    assert_eq!(damages(), 0);
+    // With anything in it, it is something that was written and cannot be read.
+    file.write_at(0, &[0; 100]).unwrap();
+    assert_eq!(damages(), 1);
 }
