@@ -97,9 +97,14 @@ impl Space {
         self.dead += dead;
     }
 
+    /// Bytes that the estimate says are dead too, of all stores.
+    pub(crate) fn shadowed_bytes(&self) -> u64 {
+        self.shadowed.values().sum()
+    }
+
     /// Bytes that would come back: dead ones, known and estimated.
     pub(crate) fn reclaimable(&self) -> u64 {
-        self.dead + self.shadowed.values().sum::<u64>()
+        self.dead + self.shadowed_bytes()
     }
 
     /// Is more dead than `percent` of what lives?

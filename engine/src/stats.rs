@@ -1,12 +1,14 @@
 //! What there is, in numbers.
 
 use crate::core::Core;
+use crate::format::level_of;
 use crate::format::manifest::{Manifest, Run, Shape};
 use crate::recover::Recovery;
 use crate::space::Space;
 use crate::sync::Ordering;
 
-/// A look at an open database. Nothing is read from disk, but it may wait for a manifest that is being written.
+/// A look at an open database. It may wait for a manifest that is being written, and reads a sample of the runs of a database
+/// opened just now.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Stats {
@@ -29,7 +31,7 @@ pub struct Stats {
     /// Bytes of them that are known to be dead.
     pub dead_bytes: u64,
     /// Bytes that would come back if all were compacted: the dead ones, and what runs shadow by the estimate that the engine
-    /// made last (after the last flush; in a database opened just now there is none yet).
+    /// made last (after the last flush; where there is none yet, it is made now).
     pub reclaimable_bytes: u64,
     /// Bytes of files that nothing needs but snapshots, and readers under way: they come back when those end.
     pub pinned_bytes: u64,
@@ -81,6 +83,8 @@ pub struct StoreStats {
     pub entries: u64,
     /// Entries of its segments that are masked: dead, and not written again yet.
     pub dead_entries: u64,
+    /// The highest level of an entry of its segments, a dead one or not; `None` if none carries a level.
+    pub level_max: Option<u32>,
     /// Its segments.
     pub runs: usize,
     /// Their bytes.
@@ -112,6 +116,7 @@ impl Stats {
                     + runs.iter().map(alive).sum::<u64>()
                     + u64::from(version.singletons.contains_key(&meta.id) && in_memory == 0),
                 dead_entries: runs.iter().filter_map(|run| Some(run.mask.as_ref()?.dead)).sum(),
+                level_max: level_of(runs.iter().map(|run| run.level_max).max().unwrap_or(0)),
                 runs: runs.len(),
                 segment_bytes: runs.iter().map(|run| run.bytes).sum(),
                 value_bytes,
@@ -120,13 +125,17 @@ impl Stats {
         });
         let stores: Vec<StoreStats> = stores.collect();
         let space = Space::known(&files, &manifest);
+        let shadowed = core.upkeep.shadowed().unwrap_or_else(|| {
+            // What cannot be sampled is damaged, and says so to whoever reads it.
+            Space::estimated(&files, &manifest).map_or(0, |space| space.shadowed_bytes())
+        });
         let masks = manifest.stores.iter().flat_map(|store| &store.runs);
         let mask_bytes = masks.filter_map(|run| Some(run.mask.as_ref()?.bytes)).sum();
         Stats {
             mask_bytes,
             live_bytes: space.live,
             dead_bytes: space.dead,
-            reclaimable_bytes: space.dead + core.upkeep.shadowed(),
+            reclaimable_bytes: space.dead + shadowed,
             pinned_bytes: core.installer.pinned_bytes(),
             merge_debt_bytes: core.merge_debt(),
             pace_bytes: core.pacer.rate(),

@@ -7,6 +7,7 @@
 
 use crate::core::Core;
 use crate::error::{Corruption, Error, Result, What};
+use crate::format::manifest as format;
 use crate::format::manifest::{Manifest, Store, ValueFile};
 use crate::format::names::{FileKind, file_name};
 use crate::format::segment::Pointer;
@@ -27,9 +28,11 @@ pub struct Verified {
     pub bytes: u64,
     /// All bytes there are to read.
     pub bytes_total: u64,
-    /// Entries of segments checked.
+    /// Entries of segments checked, the dead ones too.
     pub entries: u64,
-    /// Records of value files checked.
+    /// Those among them that masks say are dead.
+    pub dead_entries: u64,
+    /// Records of value files checked, those that nothing points at any more too.
     pub records: u64,
     /// Damages found.
     pub damages: u64,
@@ -67,7 +70,7 @@ pub(crate) fn verify(
 ) -> Result<Verified> {
     // Files named now stay: nothing is unlinked while the Version is held.
     let (manifest, _pinned) = core.installer.now();
-    let runs = manifest.stores.iter().flat_map(|store| &store.runs).map(|run| run.bytes);
+    let runs = manifest.stores.iter().flat_map(|store| &store.runs).map(run_bytes);
     let values = manifest.values.iter().map(|file| file.bytes);
     let done = Verified { bytes_total: runs.chain(values).sum(), ..Verified::default() };
     let (pointed, live) = (HashMap::new(), BTreeMap::new());
@@ -81,6 +84,11 @@ pub(crate) fn verify(
     check.values(progress);
     check.unread();
     Ok(check.done)
+}
+
+/// Bytes of the files of a run.
+fn run_bytes(run: &format::Run) -> u64 {
+    run.bytes + run.mask.as_ref().map_or(0, |mask| mask.bytes)
 }
 
 impl Check<'_> {
@@ -123,7 +131,7 @@ impl Check<'_> {
                 Ok(opened) => self.run(store, &opened),
             }
             self.done.files += 1 + usize::from(run.mask.is_some());
-            self.done.bytes += run.bytes;
+            self.done.bytes += run_bytes(run);
             if !progress(&self.done) {
                 return false;
             }
@@ -148,6 +156,7 @@ impl Check<'_> {
             &mut |error| damages.push(error.in_store(&store.name)),
         );
         self.done.entries += entries;
+        self.done.dead_entries += run.dead();
         damages.into_iter().for_each(|error| self.damage(error));
         for (pointer, pointed) in found {
             self.point(store, segment, pointer, pointed);

@@ -214,6 +214,11 @@ impl Store {
     pub fn id(&self) -> u16 {
         self.meta.id
     }
+
+    /// Is it the engine's own? Then it is not for anybody else to write or to collect.
+    pub fn is_internal(&self) -> bool {
+        self.meta.internal
+    }
 }
 
 /// The newest binding of a key that a view sees.

@@ -66,6 +66,8 @@ pub(crate) struct Upkeep {
     shadowed: AtomicU64,
     /// The manifest at which nothing was left to do.
     seen: AtomicU64,
+    /// There has been one.
+    looked: AtomicBool,
     /// Why the last job failed, if it did.
     error: Mutex<Option<Error>>,
     /// Bytes of files that flushes, merges, and all other jobs have written.
@@ -102,9 +104,10 @@ impl Upkeep {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Bytes that runs shadow, by the last estimate.
-    pub(crate) fn shadowed(&self) -> u64 {
-        self.shadowed.load(Ordering::Relaxed)
+    /// Bytes that runs shadow, by the last estimate; `None` if none was made yet.
+    pub(crate) fn shadowed(&self) -> Option<u64> {
+        let looked = self.looked.load(Ordering::Acquire);
+        looked.then(|| self.shadowed.load(Ordering::Relaxed))
     }
 
     /// Why the last job failed, if it did.
@@ -290,7 +293,8 @@ impl Core {
         let bound = u64::from(self.options.disk_bound_percent.saturating_sub(100));
         let (manifest, version) = self.installer.now();
         let space = Space::estimated(&version, &manifest)?;
-        self.upkeep.shadowed.store(space.shadowed.values().sum(), Ordering::Relaxed);
+        self.upkeep.shadowed.store(space.shadowed_bytes(), Ordering::Relaxed);
+        self.upkeep.looked.store(true, Ordering::Release);
         if !space.exceeds(bound) {
             return Ok(false);
         }
