@@ -1,53 +1,15 @@
 //! Goal: every command, every exit code, and every way of showing things does what the help says.
 //! Method: a small forged chain; each command is run as a script runs it, and as a pipe reads it.
 
-use crate::forge::{self, Block, hex};
+use crate::forge::{self, hex};
 use crate::ledger::Ledger;
 use crate::run::{DURABILITIES, export, import, object, run, tool};
 use crate::running::Running;
+use crate::small::{Small, files, flip, largest, small};
 use rollstore::{Database, Define, Durability, IndexedFile, Options, Singleton};
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const NONE: [&str; 0] = [];
-
-/// A database with a chain of 40 blocks behind a number that needs more than two bytes.
-struct Small {
-    _folder: tempfile::TempDir,
-    db: PathBuf,
-    file: PathBuf,
-    blocks: Vec<Block>,
-}
-
-fn small() -> Small {
-    let folder = tempfile::tempdir().unwrap();
-    let blocks = forge::chain([9; 32], 70_000, 40, 1);
-    let file = forge::write(folder.path(), "chain.rlp", &blocks);
-    let db = folder.path().join("db");
-    import(&db, &file, "sync");
-    Small { _folder: folder, db, file, blocks }
-}
-
-/// Names and bytes of all files of a database.
-fn files(db: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let entries = std::fs::read_dir(db).unwrap().map(|entry| entry.unwrap().path());
-    entries.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect()
-}
-
-/// The one file in `db` whose name begins with `kind`, the largest if there are more.
-fn largest(db: &Path, kind: &str) -> PathBuf {
-    let all = files(db).into_iter();
-    let named =
-        all.filter(|(path, _)| path.file_name().unwrap().to_str().unwrap().starts_with(kind));
-    named.max_by_key(|(_, bytes)| bytes.len()).unwrap().0
-}
-
-fn flip(path: &Path, at: usize) {
-    let mut bytes = std::fs::read(path).unwrap();
-    bytes[at] ^= 1;
-    std::fs::write(path, bytes).unwrap();
-}
 
 #[test]
 fn blocks_and_transactions_are_found() {
@@ -177,14 +139,19 @@ fn mistakes_of_usage_are_2() {
         ("export", &["--from", "70009", "--to", "70008", "-"]),
         ("export", &[]),
         ("head", &["more"]),
+        ("gc", &[]),
+        ("gc", &["--keep-from", "-1"]),
+        ("gc", &["--keep-from", "4294967295"]),
+        ("compact", &["more"]),
         ("demo", &["--levels", "0"]),
+        ("demo", &["--gc-every", "10", "--keep", "2"]),
         ("nothing", &[]),
     ] {
         run(db, command, args).failed(2);
     }
     let bare = Command::new(env!("CARGO_BIN_EXE_rollstore")).arg("head").output().unwrap();
     assert_eq!(bare.status.code(), Some(2), "--db is needed");
-    for command in ["import", "export", "get", "head", "stat", "verify", "demo"] {
+    for command in ["import", "export", "get", "head", "stat", "verify", "gc", "compact", "demo"] {
         let help = String::from_utf8(run(db, command, &["--help"]).fine()).unwrap();
         assert!(help.contains("--json") && help.contains("Example"), "{command}: {help}");
     }
@@ -201,6 +168,8 @@ fn a_database_in_use_is_3() {
         ("head", &[]),
         ("stat", &[]),
         ("verify", &[]),
+        ("gc", &["--keep-from", "70001"]),
+        ("compact", &[]),
     ] {
         let said = run(db, command, args).failed(3);
         assert!(said.contains(&std::process::id().to_string()), "{said}");
@@ -220,6 +189,8 @@ fn what_is_not_there_is_4_and_nothing_is_made() {
         ("head", &[]),
         ("stat", &[]),
         ("verify", &[]),
+        ("gc", &["--keep-from", "1"]),
+        ("compact", &[]),
     ] {
         run(&db, command, args).failed(4);
         assert!(!db.exists(), "{command}");

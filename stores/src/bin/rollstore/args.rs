@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rollstore_engine::limits::LEVEL_MAX;
 use std::path::PathBuf;
 
 /// Looks after databases of rollstore, and keeps chains in them.
@@ -18,13 +19,15 @@ const AFTER_HELP: &str =
 Examples:
   rollstore demo --db /tmp/demo
   geth export chain.rlp && rollstore import --db chain chain.rlp
-  rollstore export --db chain copy.rlp && cmp chain.rlp copy.rlp";
+  rollstore export --db chain copy.rlp && cmp chain.rlp copy.rlp
+  rollstore gc --db chain --keep-from 1000000 && rollstore stat --db chain";
 
 const IMPORT_HELP: &str = "\
 One commit a block, over the stores blocks, numbers, transactions, head and base. Run again, it goes on
 from the head. A file that forks off the stored chain is a reorganisation: its blocks are stored, then one
 commit moves numbers and head, and the tip of the file wins, shorter or not. A file that does not link to
-the stored chain is refused. Ctrl-C stops between two blocks, with everything so far durable.
+the stored chain is refused; blocks before its first one are passed over, provided the file goes on to that
+one: what `gc` dropped does not come back. Ctrl-C stops between two blocks, with everything so far durable.
 
 Examples:
   rollstore import --db chain chain.rlp
@@ -56,15 +59,46 @@ Examples:
 
 const STAT_HELP: &str = "\
 Nothing is written: what opening had to recover is recovered again by the next open. `entries` counts a key
-once for each place it stands in, so it is exact for keys that were written once.
+once for each place it stands in, so it is exact for keys that were written once. `dead_entries` are dropped
+but still take room; `reclaimable_bytes` is what `compact` would give back, by an estimate; `level_max` is
+the highest level, the last one that `gc --keep-from` takes.
 
 Examples:
   rollstore stat --db chain
   rollstore stat --db chain --json | jq '.stores[] | select(.name == \"blocks\")'";
 
+const GC_HELP: &str = "\
+Drops everything in the stores with keys whose commit had a lower level than LEVEL, and gives its disk back.
+What was committed without a level stays, and so do singletons. All of it happens in one step: after Ctrl-C,
+an error or a crash everything is still there, or everything is dropped. A LEVEL above all there are is
+refused, because nothing would be left.
+
+The level of a block is its number. A chain keeps block LEVEL and all that follow, other branches too, with
+their transactions; it begins with block LEVEL then: `export` and `head` start there, what came before is
+not found any more, and `import` neither wants it nor takes it in again. It always keeps its head. A branch
+that forks off before the first block cannot be taken in.
+
+`kept` and `dropped` count keys. `memory_left_out` and `space_left` are false unless the disk was full or
+Ctrl-C came late: then what was just written was not looked at, or some dead bytes remain, which the next
+gc or compact gives back.
+
+Examples:
+  rollstore gc --db chain --keep-from 1000000
+  rollstore gc --db demo --keep-from 9000 --json | jq .bytes_freed";
+
+const COMPACT_HELP: &str = "\
+Merges the runs of every store into as few as there can be and writes again what is partly dead, so that the
+database is as small, and lookups as quick, as can be. Never needed: a database in use does enough of it by
+itself. Ctrl-C stops after the merge under way; what was merged stays merged, and running it again goes on.
+
+Examples:
+  rollstore compact --db chain
+  rollstore compact --db chain --json | jq '.disk_before - .disk_after'";
+
 const VERIFY_HELP: &str = "\
 Follows every pointer to its value, and checks order and what the files say of one another. Exits with 1 if
-anything is damaged, and lists each damage with its store, file and offset.
+anything is damaged, and lists each damage with its store, file and offset. `entries` and `values` count
+dead ones too, for they are checked as well; `dead_entries` says how many of the entries those are.
 
 Examples:
   rollstore verify --db chain
@@ -73,10 +107,14 @@ Examples:
 const DEMO_HELP: &str = "\
 One synced commit a level over thirteen stores: blocks, messages, inboxes, commitments, levels, heads. Every
 64 levels the last one to three are reorganised. Makes a new database in an empty or missing directory.
+With --gc-every N, every N levels a collection drops all but the last --keep levels, beside the commits.
+At the end everything is read back: what must be there is, and nothing else. `bytes_on_disk_most` is the most
+there was when a collection was due, logs included, which a close makes small.
 
 Examples:
   rollstore demo --db /tmp/demo
-  rollstore demo --db /tmp/demo --levels 1000 --json";
+  rollstore demo --db /tmp/demo --levels 1000 --json
+  rollstore demo --db /tmp/demo --levels 20000 --gc-every 1000 --keep 2000";
 
 /// What every command takes.
 #[derive(Debug, Args)]
@@ -110,6 +148,12 @@ pub(crate) enum Command {
     /// Read and check every byte; list each damage.
     #[command(after_help = VERIFY_HELP)]
     Verify(Verify),
+    /// Drop what is older than a level, and give its disk back.
+    #[command(after_help = GC_HELP)]
+    Gc(Gc),
+    /// Make the database as small as it can be.
+    #[command(after_help = COMPACT_HELP)]
+    Compact(Compact),
     /// Write the levels of a rollup node, reopen, check, and show rates and sizes.
     #[command(after_help = DEMO_HELP)]
     Demo(Demo),
@@ -125,6 +169,8 @@ impl Command {
             | Command::Head(Head { common })
             | Command::Stat(Stat { common })
             | Command::Verify(Verify { common })
+            | Command::Gc(Gc { common, .. })
+            | Command::Compact(Compact { common })
             | Command::Demo(Demo { common, .. }) => common,
         }
     }
@@ -213,6 +259,23 @@ pub(crate) struct Verify {
     pub(crate) common: Common,
 }
 
+/// `gc`
+#[derive(Debug, Args)]
+pub(crate) struct Gc {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    /// The first level to keep.
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u32).range(..=i64::from(LEVEL_MAX)))]
+    pub(crate) keep_from: u32,
+}
+
+/// `compact`
+#[derive(Debug, Args)]
+pub(crate) struct Compact {
+    #[command(flatten)]
+    pub(crate) common: Common,
+}
+
 /// `demo`
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
@@ -221,6 +284,12 @@ pub(crate) struct Demo {
     /// How many levels to write.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) levels: u32,
+    /// Collect every N levels.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) gc_every: Option<u32>,
+    /// How many of the last levels a collection keeps: no fewer than a reorganisation goes back.
+    #[arg(long, value_name = "K", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(3..))]
+    pub(crate) keep: u32,
 }
 
 #[cfg(test)]
@@ -260,16 +329,29 @@ mod tests {
         let get = parse("rollstore get --db d --json numbers 0x00 --raw").unwrap();
         assert!(get.common().json);
         assert_eq!(get.common().db, Path::new("d"));
-        for command in ["head", "stat", "verify", "demo", "get x"] {
+        let Ok(Command::Gc(gc)) = parse("rollstore gc --db d --keep-from 4294967294") else {
+            panic!("gc");
+        };
+        assert_eq!(gc.keep_from, u32::MAX - 1);
+        for command in ["head", "stat", "verify", "compact", "demo", "get x"] {
             assert!(parse(&format!("rollstore {command} --db d")).is_ok(), "{command}");
         }
     }
 
     #[test]
     fn nonsense_is_a_mistake_of_usage() {
-        for line in
-            ["", " head", " import --db d", " export --db d --from x -", " demo --db d --levels 0"]
-        {
+        for line in [
+            "",
+            " head",
+            " import --db d",
+            " export --db d --from x -",
+            " gc --db d",
+            " gc --db d --keep-from -1",
+            " gc --db d --keep-from 4294967295",
+            " demo --db d --levels 0",
+            " demo --db d --gc-every 0",
+            " demo --db d --gc-every 9 --keep 2",
+        ] {
             let error = parse(&format!("rollstore{line}")).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");
         }

@@ -51,7 +51,12 @@ fn block(chain: &Chain<Ro>, which: &str, raw: bool, output: Output) -> Outcome {
     let (hash, absent) = match (which.parse(), hash_of(which)) {
         (Ok(number), _) => match chain.numbers.get(&number)? {
             Some(hash) => (hash, missing(&hash)),
-            None => return Err(Failure::NotFound(format!("block {number}"))),
+            None => {
+                let (base, head) = chain.ends()?;
+                let (first, last) = (base.number, head.number);
+                let text = format!("block {number}: the chain goes from {first} to {last}");
+                return Err(Failure::NotFound(text));
+            }
         },
         (Err(_), Some(hash)) => (hash, Failure::NotFound(format!("block {}", hex(&hash)))),
         (Err(_), None) => {

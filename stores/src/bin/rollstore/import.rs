@@ -2,20 +2,21 @@
 //!
 //! The file is one chain: every block follows the one before. Its first block begins an empty database, or is on the
 //! stored chain already, or follows a block that is stored. From where it leaves the stored chain on, its blocks are a
-//! branch: stored one commit each, and moved onto in one commit at the end.
+//! branch: stored one commit each, and moved onto in one commit at the end. What comes before the first block of the stored
+//! chain was dropped by a collection, or never there: it is passed over.
 
 use crate::args::{Import, Mode};
 use crate::chain::stores::{BlockHeader, Chain, missing};
 use crate::chain::{Branch, Located, Place, Surroundings, Tip, level, place};
 use crate::failure::{Failure, Outcome};
-use crate::output::{Output, Progress, Report, hex};
+use crate::output::{Output, Progress, Report, hex, seconds};
 use crate::rlp::{Block, BlockReader, Damage, Hash};
 use crate::stop;
 use rollstore::{Batch, Database, Error, Options};
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use writer::Writer;
 
 mod writer;
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &Import, output: Output) -> Outcome {
     let mut import = Importing {
         db: &db,
         head: chain.head.read()?,
+        first: chain.first_number()?,
         chain: &chain,
         writer: &mut writer,
         path,
@@ -58,25 +60,26 @@ pub(crate) fn run(args: &Import, output: Output) -> Outcome {
     let (head, counts) = (import.head, import.counts);
     // What was committed is made durable and acknowledged also when the file turned out to be bad.
     let finished = writer.finish();
-    let seconds = began.elapsed().as_secs_f64();
+    let took = began.elapsed();
     let stopped = taken?;
     finished?;
     db.close()?;
-    output.print(&report(&counts, head, stopped, seconds))
+    output.print(&report(&counts, head, stopped, took))
 }
 
-fn report(counts: &Counts, head: Option<Tip>, stopped: bool, seconds: f64) -> Report {
-    let rate = counts.blocks as f64 / seconds.max(1e-9);
+fn report(counts: &Counts, head: Option<Tip>, stopped: bool, took: Duration) -> Report {
+    let rate = counts.blocks as f64 / took.as_secs_f64().max(1e-9);
     Report::new()
         .field("blocks", counts.blocks)
         .field("known", counts.known)
+        .field("passed_over", counts.passed_over)
         .field("transactions", counts.transactions)
         .field("bytes", counts.bytes)
         .field("reorganised", counts.reorganised)
         .name("head", head.map(|head| head.number))
         .field("hash", head.map(|head| hex(&head.hash)))
         .field("stopped", stopped)
-        .field("seconds", (seconds * 1e3).round() / 1e3)
+        .field("seconds", seconds(took))
         .field("blocks_per_second", rate.round())
 }
 
@@ -87,6 +90,8 @@ struct Counts {
     blocks: u64,
     /// Blocks that were stored before.
     known: u64,
+    /// Blocks before the first one of the chain.
+    passed_over: u64,
     /// Transactions of the blocks that were stored.
     transactions: u64,
     /// Bytes of the blocks that were stored.
@@ -101,6 +106,8 @@ struct Importing<'a, 'b> {
     writer: &'b mut Writer<'a>,
     path: &'a Path,
     head: Option<Tip>,
+    /// The number of the first block of the stored chain.
+    first: Option<u64>,
     /// The block before, in the file.
     before: Option<Tip>,
     branch: Option<Branch>,
@@ -124,6 +131,7 @@ impl Importing<'_, '_> {
             progress.set(blocks.offset());
             next = blocks.next_block().map_err(|error| Failure::blocks(self.path, error))?;
         }
+        self.reached_the_chain(blocks.offset())?;
         self.settle()?;
         Ok(false)
     }
@@ -137,6 +145,10 @@ impl Importing<'_, '_> {
         let Some(level) = level(tip.number) else {
             return Err(self.refuse(block, "has a number beyond the highest level"));
         };
+        if self.is_before_the_chain(tip.number) {
+            self.counts.passed_over += 1;
+            return Ok(());
+        }
         if self.branch.is_none() {
             let around = self.around(block)?;
             match place(&block.facts, &around) {
@@ -158,6 +170,23 @@ impl Importing<'_, '_> {
         let (number, hash) = (block.facts.number, hex(&block.hash));
         let damage = Damage::at(block.offset, format!("block {number} {hash} {why}"));
         Failure::input(self.path, &damage)
+    }
+
+    fn is_before_the_chain(&self, number: u64) -> bool {
+        self.first.is_some_and(|first| number < first)
+    }
+
+    /// The end of the file, at `offset`: if all of it was passed over, nothing shows that it is of this chain.
+    fn reached_the_chain(&self, offset: u64) -> Outcome {
+        match (self.first, self.before) {
+            (Some(first), Some(last)) if last.number < first => {
+                let number = last.number;
+                let what =
+                    format!("ends with block {number}, but the stored chain begins with {first}");
+                Err(Failure::input(self.path, &Damage::at(offset, what)))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn around(&self, block: &Block) -> Outcome<Surroundings> {
@@ -186,8 +215,17 @@ impl Importing<'_, '_> {
     /// The branch that `block` goes on: it begins behind the last canonical block.
     fn fork(&self, block: &Block) -> Outcome<Branch> {
         let (mut side, mut hash) = (Vec::new(), block.facts.parent);
+        let mut number = block.facts.number;
         let ancestor = loop {
-            let header = self.chain.blocks.header(&hash)?.ok_or_else(|| missing(&hash))?;
+            number = number.saturating_sub(1);
+            let Some(header) = self.chain.blocks.header(&hash)? else {
+                return Err(match self.is_before_the_chain(number) {
+                    true => {
+                        self.refuse(block, "is of a branch that forks off before the first block")
+                    }
+                    false => missing(&hash),
+                });
+            };
             if self.chain.is_canonical(header.number, &hash)? {
                 break header.number;
             }

@@ -5,11 +5,14 @@ use std::process::ExitCode;
 
 mod args;
 mod chain;
+mod compact;
 mod demo;
 mod export;
 mod failure;
+mod gc;
 mod get;
 mod import;
+mod maintain;
 mod output;
 mod rlp;
 mod stat;
@@ -27,6 +30,8 @@ fn main() -> ExitCode {
         args::Command::Head(args) => get::head(args, output),
         args::Command::Stat(args) => stat::run(args, output),
         args::Command::Verify(args) => verify::run(args, output),
+        args::Command::Gc(args) => gc::run(args, output),
+        args::Command::Compact(args) => compact::run(args, output),
         args::Command::Demo(args) => demo::run(args, output),
     };
     match outcome {

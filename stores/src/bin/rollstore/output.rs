@@ -5,6 +5,7 @@ use crate::failure::{Failure, Outcome};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 /// Longest text of a field that a terminal gets.
 const SHOWN_MAX: usize = 160;
@@ -261,12 +262,22 @@ impl Progress {
     pub(crate) fn set(&self, position: u64) {
         self.bar.set_position(position);
     }
+
+    /// What there is to say beside that.
+    pub(crate) fn say(&self, text: String) {
+        self.bar.set_message(text);
+    }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// A time in seconds, to the millisecond.
+pub(crate) fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e3).round() / 1e3
 }
 
 /// `bytes` in hexadecimal, with `0x` before it.

@@ -5,24 +5,43 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{Output, Report};
 use rollstore::{Database, Options, Stats};
 use rollstore_engine::StoreStats;
-use rollstore_engine::format::names::{FileKind, LOCK, QUARANTINE, parse};
+use rollstore_engine::format::names::{FileKind, LOCK, QUARANTINE, RESERVE, parse};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Runs the command.
 pub(crate) fn run(args: &Stat, output: Output) -> Outcome {
     let db = Database::open_read_only(&args.common.db, Options::default())?;
     let (stats, kinds) = (db.stats(), by_kind(&args.common.db)?);
-    let dead = |store: &StoreStats| store.value_bytes.saturating_sub(store.value_live_bytes);
+    let sum = |of: fn(&StoreStats) -> u64| stats.stores.iter().map(of).sum::<u64>();
     let report = Report::new()
-        .field("entries", stats.stores.iter().map(|store| store.entries).sum::<u64>())
-        .field("bytes", kinds.values().map(|kind| kind.bytes).sum::<u64>())
+        .field("entries", sum(|store| store.entries))
+        .field("dead_entries", sum(|store| store.dead_entries))
+        .name("level_max", stats.stores.iter().filter_map(|store| store.level_max).max());
+    let report = space(report, &stats, &kinds)
         .field("value_live_bytes", stats.value_live_bytes)
-        .field("value_dead_bytes", stats.stores.iter().map(dead).sum::<u64>());
+        .field("value_dead_bytes", sum(dead_values));
     let report = generations(report, &stats);
     let report = recovery(report, &stats);
     output.print(&tables(report, &stats, &kinds))
+}
+
+fn dead_values(store: &StoreStats) -> u64 {
+    store.value_bytes.saturating_sub(store.value_live_bytes)
+}
+
+/// What the files take, and what of it is alive.
+fn space(report: Report, stats: &Stats, kinds: &Kinds) -> Report {
+    report
+        .field("bytes", bytes_of(kinds))
+        .field("live_bytes", stats.live_bytes)
+        .field("dead_bytes", stats.dead_bytes)
+        .field("reclaimable_bytes", stats.reclaimable_bytes)
+        .field("pinned_bytes", stats.pinned_bytes)
+        .field("mask_bytes", stats.mask_bytes)
+        .field("merge_debt_bytes", stats.merge_debt_bytes)
 }
 
 fn generations(report: Report, stats: &Stats) -> Report {
@@ -45,12 +64,11 @@ fn recovery(report: Report, stats: &Stats) -> Report {
         .field("log_end", end)
 }
 
-fn tables(report: Report, stats: &Stats, kinds: &BTreeMap<&'static str, Files>) -> Report {
+fn tables(report: Report, stats: &Stats, kinds: &Kinds) -> Report {
     let files =
         kinds.iter().map(|(kind, files)| vec![json!(kind), json!(files.count), json!(files.bytes)]);
     let stores = stats.stores.iter().map(|store| {
         let shape = store.shape;
-        let dead = store.value_bytes.saturating_sub(store.value_live_bytes);
         let keyed = shape.key_bytes > 0;
         vec![
             json!(store.name),
@@ -59,10 +77,11 @@ fn tables(report: Report, stats: &Stats, kinds: &BTreeMap<&'static str, Files>) 
             json!(shape.key_bytes),
             json!(shape.fixed_bytes),
             json!(store.entries),
+            json!(store.dead_entries),
             json!(store.runs),
             json!(store.segment_bytes),
             json!(store.value_live_bytes),
-            json!(dead),
+            json!(dead_values(store)),
         ]
     });
     report.table("files", &["kind", "count", "bytes"], files.collect()).table(
@@ -74,6 +93,7 @@ fn tables(report: Report, stats: &Stats, kinds: &BTreeMap<&'static str, Files>) 
             "key",
             "fixed",
             "entries",
+            "dead_entries",
             "runs",
             "segment_bytes",
             "value_live_bytes",
@@ -83,6 +103,9 @@ fn tables(report: Report, stats: &Stats, kinds: &BTreeMap<&'static str, Files>) 
     )
 }
 
+/// Files by kind.
+pub(crate) type Kinds = BTreeMap<&'static str, Files>;
+
 /// Files of one kind.
 #[derive(Debug, Default)]
 pub(crate) struct Files {
@@ -91,18 +114,27 @@ pub(crate) struct Files {
 }
 
 /// The files in the directory `path` of a database, by kind.
-pub(crate) fn by_kind(path: &Path) -> Outcome<BTreeMap<&'static str, Files>> {
+pub(crate) fn by_kind(path: &Path) -> Outcome<Kinds> {
     let refused = |error| Failure::file("list", path, &error);
-    let mut kinds = BTreeMap::<_, Files>::new();
+    let mut kinds = Kinds::new();
     for entry in path.read_dir().map_err(refused)? {
         let entry = entry.map_err(refused)?;
-        let metadata = entry.metadata().map_err(refused)?;
+        let metadata = match entry.metadata() {
+            // A database at work lets go of files meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            metadata => metadata.map_err(refused)?,
+        };
         let name = entry.file_name();
         let kind = name.to_str().and_then(parse).map(|(kind, _)| FileKind::word(kind));
-        let known = [LOCK, QUARANTINE].into_iter().find(|known| name == *known);
+        let known = [LOCK, RESERVE, QUARANTINE].into_iter().find(|known| name == *known);
         let files = kinds.entry(kind.or(known).unwrap_or("other")).or_default();
         files.count += 1;
         files.bytes += if metadata.is_file() { metadata.len() } else { 0 };
     }
     Ok(kinds)
+}
+
+/// Bytes of all of them.
+pub(crate) fn bytes_of(kinds: &Kinds) -> u64 {
+    kinds.values().map(|files| files.bytes).sum()
 }

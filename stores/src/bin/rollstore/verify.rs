@@ -23,6 +23,7 @@ pub(crate) fn run(args: &Verify, output: Output) -> Outcome {
         .field("files", verified.files)
         .field("bytes", verified.bytes)
         .field("entries", verified.entries)
+        .field("dead_entries", verified.dead_entries)
         .field("values", verified.records)
         .field("damages", found.len())
         .table("damage", &["store", "file", "offset", "what", "key"], rows(&found));

@@ -6,12 +6,15 @@
 //! | `numbers` | removable, sorted | number | the hash of the canonical block |
 //! | `transactions` | indexable | hash | the hash of its block, its place there |
 //! | `head`, `base` | singletons | - | number and hash of the last and the first canonical block |
+//!
+//! Where the chain begins is what `numbers` begins with: a collection moves that in one step with the blocks. `base` says it for
+//! those who read the singleton; it is written after the collection, so a crash may leave it behind until the next one.
 
 use super::Tip;
 use crate::failure::{Failure, Outcome};
 use crate::rlp::{Block, Hash};
 use rollstore::{
-    Database, Define, Indexable, IndexedFile, Mode, RemovableIndexable, Rw, Singleton, fixed,
+    Database, Define, Error, Indexable, IndexedFile, Mode, RemovableIndexable, Rw, Singleton, fixed,
 };
 
 fixed! {
@@ -49,6 +52,24 @@ pub(crate) struct Chain<M = Rw> {
     pub(crate) base: Singleton<Tip, M>,
 }
 
+impl Chain {
+    /// The chain in `db`, if there is one with a block; nothing is made.
+    pub(crate) fn found(db: &Database) -> Outcome<Option<Chain>> {
+        let stores = db.engine().stores();
+        let is_there = |name| stores.iter().any(|store| store.name() == name);
+        let names = [BLOCKS.name(), NUMBERS.name(), TRANSACTIONS.name(), HEAD.name(), BASE.name()];
+        if !names.into_iter().all(is_there) {
+            return Ok(None);
+        }
+        match Chain::of(db) {
+            Ok(chain) => Ok(chain.head.read()?.is_some().then_some(chain)),
+            // Stores of these names, but of somebody else.
+            Err(Error::Schema { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
 impl<M: Mode> Chain<M> {
     /// The chain in `db`; a writer makes what is not there yet.
     pub(crate) fn of(db: &Database<M>) -> rollstore::Result<Chain<M>> {
@@ -61,9 +82,15 @@ impl<M: Mode> Chain<M> {
         })
     }
 
+    /// The number of the first canonical block, if there is one.
+    pub(crate) fn first_number(&self) -> Outcome<Option<u64>> {
+        Ok(self.numbers.first()?.map(|(number, _)| number))
+    }
+
     /// The first and the last canonical block.
     pub(crate) fn ends(&self) -> Outcome<(Tip, Tip)> {
-        match (self.base.read()?, self.head.read()?) {
+        let first = self.numbers.first()?.map(|(number, hash)| Tip { number, hash });
+        match (self.base.read()?.and(first), self.head.read()?) {
             (Some(base), Some(head)) => Ok((base, head)),
             (None, None) => Err(Failure::NotFound("no block has been imported".to_owned())),
             _ => Err(Failure::Damaged("a chain must have both a base and a head".to_owned())),

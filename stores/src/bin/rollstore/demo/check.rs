@@ -1,7 +1,8 @@
-//! Everything that the demo wrote, made again and compared with what the reopened database answers.
+//! Everything that the demo wrote and did not collect, made again and compared with what the reopened database answers.
 
 use super::stores::{
     GC_LEVELS, HISTORY_MODE, Node, PROTOCOLS, Plain, finalized, last_committed, published,
+    repeats_parent,
 };
 use crate::failure::{Failure, Outcome};
 use crate::output::Progress;
@@ -16,12 +17,18 @@ pub(super) struct Reads {
     pub(super) time: Duration,
 }
 
-/// Compares levels 0 to `last`: every record of both branches, every level, every singleton, and that there is nothing
-/// more.
-pub(super) fn all(node: &Node<Ro>, last: u32, progress: &Progress) -> Outcome<Reads> {
+/// Compares the levels up to `last` that no collection dropped: every record of both branches, every level, every singleton,
+/// and that there is nothing more. `collected`: what the last collection was told.
+pub(super) fn all(
+    node: &Node<Ro>,
+    collected: Option<(u32, u32)>,
+    last: u32,
+    progress: &Progress,
+) -> Outcome<Reads> {
     let mut reads = Reads::default();
     let (mut records, mut commitments) = (0, 0);
-    for level in 0..=last {
+    let first = collected.map_or(0, |(first, _)| first);
+    for level in first..=last {
         let again = is_reorganised(level, last);
         for second in [false, true].into_iter().take(1 + usize::from(again)) {
             let made = Level::at(Place { level, second });
@@ -37,21 +44,38 @@ pub(super) fn all(node: &Node<Ro>, last: u32, progress: &Progress) -> Outcome<Re
         }
         progress.set(u64::from(level) + 1);
     }
-    singletons(node, last)?;
+    let repeated = repeated(node, first, last)?;
+    singletons(node, collected, last)?;
     let found = [
         ("l2_blocks", count(node.blocks.iter()?)?, records),
         ("messages", count(node.messages.iter()?)?, records),
         ("inboxes", count(node.inboxes.iter()?)?, records),
         ("commitments", count(node.commitments.iter()?)?, commitments),
         ("commitments_published_at_level", count(node.published.iter()?)?, commitments),
-        ("levels_to_hashes", count(node.levels.range(..)?)?, last as usize + 1),
+        (
+            "levels_to_hashes",
+            count(node.levels.range(..)?)?,
+            (last - first) as usize + 1 + repeated,
+        ),
     ];
     for (store, found, written) in found {
         if found != written {
-            return Err(wrong(store, last, &format!("has {found} entries instead of {written}")));
+            let what = format!("has {found} entries instead of {written}");
+            return Err(wrong(store, last, &what));
         }
     }
     Ok(reads)
+}
+
+/// What level `first` noted of the level before it has the level of `first`, and stays with it: how many entries that is.
+fn repeated(node: &Node<Ro>, first: u32, last: u32) -> Outcome<usize> {
+    if !repeats_parent(first) {
+        return Ok(0);
+    }
+    let before = first - 1;
+    let hash = Level::at(Place { level: before, second: is_reorganised(before, last) }).hash;
+    same("levels_to_hashes", before, node.levels.get(&before)?, hash)?;
+    Ok(1)
 }
 
 fn count<T>(mut entries: impl Iterator<Item = rollstore::Result<T>>) -> rollstore::Result<usize> {
@@ -77,7 +101,7 @@ fn record(node: &Node<Ro>, level: u32, made: &Level) -> Outcome<u64> {
     Ok(8)
 }
 
-fn singletons(node: &Node<Ro>, last: u32) -> Outcome {
+fn singletons(node: &Node<Ro>, collected: Option<(u32, u32)>, last: u32) -> Outcome {
     let on_top = |level| Level::at(Place { level, second: is_reorganised(level, last) });
     same("l2_head", last, node.head.read()?, (last, on_top(last).hash))?;
     same("last_finalized_level", last, node.finalized.read()?, finalized(last))?;
@@ -87,7 +111,7 @@ fn singletons(node: &Node<Ro>, last: u32) -> Outcome {
         same(store.name(), last, store.read()?, (committed, hash))?;
     }
     same("protocols", last, node.protocols.read()?, PROTOCOLS)?;
-    same("gc_levels", last, node.collected.read()?, GC_LEVELS)?;
+    same("gc_levels", last, node.collected.read()?, collected.unwrap_or(GC_LEVELS))?;
     same("history_mode", last, node.mode.read()?, HISTORY_MODE)
 }
 

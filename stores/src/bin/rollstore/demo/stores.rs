@@ -33,9 +33,9 @@ const PUBLISHED_AFTER: u32 = 20;
 const FINAL_BEHIND: u32 = 2;
 /// What describes the protocols, and does not change.
 pub(super) const PROTOCOLS: [u8; 245] = [7; 245];
-/// The oldest level, and the last one collected: nothing is, here.
+/// The oldest level, and the one after which was collected last: nothing is, at first.
 pub(super) const GC_LEVELS: (u32, u32) = (0, 0);
-/// Everything is kept.
+/// How much is to be kept; noted once, and not changed.
 pub(super) const HISTORY_MODE: u8 = 1;
 
 const BLOCKS: Define<IndexedFile<Hash, [u8; 228], Vec<u8>>> = Define::new("l2_blocks");
@@ -101,7 +101,7 @@ pub(super) fn finalized(level: u32) -> u32 {
 }
 
 /// Does `level` also write its parent into `levels_to_hashes`?
-fn repeats_parent(level: u32) -> bool {
+pub(super) fn repeats_parent(level: u32) -> bool {
     level > 0 && level.is_multiple_of(2)
 }
 
@@ -131,7 +131,7 @@ impl Node {
 }
 
 /// Bytes of keys, headers and values that [`Node::stage`] takes.
-pub(super) fn bytes_of(level: u32, made: &Level) -> u64 {
+pub(super) fn bytes_given(level: u32, made: &Level) -> u64 {
     let block = 32 + 228 + made.block.len();
     let messages = 32 + 32 + made.messages.len();
     let inbox = 32 + made.inbox.len();
