@@ -61,6 +61,13 @@ impl Claims {
     }
 }
 
+impl Claim {
+    /// Which they are.
+    pub(crate) fn stores(&self) -> &BTreeSet<u16> {
+        &self.stores
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         self.claims.held.lock().retain(|store| !self.stores.contains(store));

@@ -157,7 +157,8 @@ pub struct GcReport {
     pub took: Duration,
     /// There was no room to flush what was in memory: it was not looked at, as if it had been written after the collection.
     pub memory_left_out: bool,
-    /// There was no room to copy what lives out of files that are mostly dead: that space will come back later.
+    /// Not all space could be given back now: there was no room to copy what lives out of files that are mostly dead, or the
+    /// device failed. It will come back later.
     pub space_left: bool,
 }
 
@@ -263,7 +264,7 @@ impl Collection {
 }
 
 /// What is dead in the runs of one store.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Marks {
     /// By run, newest first: its dead entries, those of before included; `None` if there is no new one.
     dead: Vec<Option<Bits>>,
@@ -289,7 +290,7 @@ impl Marks {
 
     /// Writes the masks, and says it all in `rewrite`. Answers the bytes written.
     pub(crate) fn write(
-        self,
+        &self,
         files: &Files,
         meta: &StoreMeta,
         (runs, described): (&[Run], &[format::Run]),
@@ -297,14 +298,14 @@ impl Marks {
         made: &mut Made,
     ) -> Result<u64> {
         let mut bytes = 0;
-        for (dead, run) in self.dead.into_iter().zip(runs) {
+        for (dead, run) in self.dead.iter().zip(runs) {
             let Some(dead) = dead else { continue };
             let described = described.iter().find(|other| RunId::of(other) == run.id());
             let described = described.ok_or(Error::Superseded)?;
             let new = match dead.count() == run.segment.entries() {
                 true => None,
                 false => {
-                    let (mask, bits) = files.mask(meta, run.segment.id(), dead, made)?;
+                    let (mask, bits) = files.mask(meta, run.segment.id(), dead.clone(), made)?;
                     bytes += mask.bytes;
                     let described = format::Run { mask: Some(mask), ..described.clone() };
                     Some((described, Run { mask: Some(bits), segment: Arc::clone(&run.segment) }))
@@ -312,8 +313,8 @@ impl Marks {
             };
             rewrite.changes.push(Change { store: meta.id, old: vec![run.id()], new });
         }
-        for (file, died) in self.died {
-            *rewrite.died.entry((file, meta.id)).or_default() += died;
+        for (file, died) in &self.died {
+            *rewrite.died.entry((*file, meta.id)).or_default() += died;
         }
         Ok(bytes)
     }

@@ -13,7 +13,7 @@
 //! [`tiered`], [`idle`], [`full`] and [`debt`] are pure functions over sizes, so the policy is tested without a disk.
 
 use crate::edit::{Change, Rewrite};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files::{Files, Made};
 use crate::format::manifest as format;
 use crate::format::segment::Pointer;
@@ -159,13 +159,13 @@ pub(crate) struct MovedFile {
 }
 
 impl Moved {
-    /// Where a value is now.
-    fn follow(&self, pointer: Pointer) -> Pointer {
-        let Some(file) = self.0.get(&pointer.file) else { return pointer };
-        let old = u32::try_from(pointer.offset / 8).unwrap_or(u32::MAX);
-        let found = file.places.binary_search_by_key(&old, |(old, _)| *old);
-        let new = found.ok().and_then(|at| file.places.get(at)).map_or(u32::MAX, |(_, new)| *new);
-        Pointer { file: file.to, offset: u64::from(new) * 8, len: pointer.len }
+    /// Where a value is now; `None` if it should have been copied and was not.
+    fn follow(&self, pointer: Pointer) -> Option<Pointer> {
+        let Some(file) = self.0.get(&pointer.file) else { return Some(pointer) };
+        let old = pointer.units()?;
+        let found = file.places.binary_search_by_key(&old, |(old, _)| *old).ok()?;
+        let (_, new) = file.places.get(found)?;
+        Some(Pointer { file: file.to, offset: u64::from(*new) * 8, len: pointer.len })
     }
 }
 
@@ -239,7 +239,7 @@ impl Merger<'_> {
                         out.insert((id, writer))
                     }
                 };
-                writer.push(self.entry(inputs, first, &mut merged.moved))?;
+                writer.push(self.entry(inputs, first, &mut merged.moved)?)?;
             }
             seen += 1;
             if seen % PIECE_ENTRIES == 0 {
@@ -258,13 +258,18 @@ impl Merger<'_> {
     }
 
     /// The entry as it goes on.
-    fn entry<'e>(&self, inputs: &[Run], at: &At<'e>, live: &mut BTreeMap<u64, u64>) -> Entry<'e> {
+    fn entry<'e>(
+        &self,
+        inputs: &[Run],
+        at: &At<'e>,
+        live: &mut BTreeMap<u64, u64>,
+    ) -> Result<Entry<'e>> {
         let entry = &at.entry;
         let body = match (entry.is_tombstone(), entry.pointer()) {
             (true, _) => Body::Tombstone,
             (false, None) => Body::Fixed(entry.fixed()),
             (false, Some(old)) => {
-                let pointer = self.moved.follow(old);
+                let pointer = self.moved.follow(old).ok_or(Error::Superseded)?;
                 if pointer.file != old.file {
                     *live.entry(pointer.file).or_default() += u64::from(pointer.len);
                 }
@@ -273,7 +278,7 @@ impl Merger<'_> {
         };
         // Entries do not keep their sequence; that of the run is one that holds for all.
         let seq = inputs.get(at.run).map_or(0, |run| run.segment.seq_range().1);
-        Entry { key: entry.key(), level: entry.level(), seq, body }
+        Ok(Entry { key: entry.key(), level: entry.level(), seq, body })
     }
 }
 

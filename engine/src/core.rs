@@ -15,7 +15,6 @@ use crate::gate::{Blocked, Gate, GateOptions};
 use crate::generation::BulkLog;
 use crate::install::{Copies, Installer};
 use crate::limits::{FROZEN_MAX, WAL_BYTES_MIN};
-use crate::manifest;
 use crate::numbers::Numbers;
 use crate::options::{Access, Background, Options};
 use crate::pace::Pacer;
@@ -33,6 +32,8 @@ use std::time::Instant;
 use upkeep::Upkeep;
 
 mod collection;
+mod reclaim;
+mod settle;
 mod stores;
 mod upkeep;
 
@@ -105,7 +106,9 @@ impl Core {
             map: options.map_segments,
         };
         let found = opening.recover()?;
-        let untidy = !found.orphans.is_empty() || !found.torn.is_empty();
+        // Older manifests than the two to keep go with the next one that is written.
+        let leftovers = found.kept.0.len() > 2;
+        let untidy = !found.orphans.is_empty() || !found.torn.is_empty() || leftovers;
         let stale = found.log_used || untidy || found.proven.is_none();
         let core = Core::assemble(vfs, dir, options, access, (shared, poison, lock), found, stale);
         if access == Access::ReadWrite {
@@ -200,69 +203,6 @@ impl Core {
         Ok(())
     }
 
-    /// Flushes what was replayed, says so in a manifest, and only then removes what nothing names. Without room for
-    /// that the database is open all the same: it reads, and commits are told.
-    fn finish_recovery(&self, stale: bool) -> Result<()> {
-        let settled = || if stale { self.settle_recovery() } else { Ok(()) };
-        let mut done = settled();
-        if matches!(done, Err(Error::NoSpace { .. })) {
-            // What a job left unfinished may be what takes the room: the reserve has enough of it for a manifest.
-            self.reserve.give();
-            done = self
-                .installer
-                .repeat()
-                .and_then(|()| self.remove_orphans())
-                .and_then(|()| settled());
-        }
-        match done {
-            Ok(()) => self.remove_orphans(),
-            Err(error) => {
-                self.poison.check()?;
-                tracing::warn!(%error, "what the log holds could not be flushed yet");
-                Ok(())
-            }
-        }
-    }
-
-    /// Removes what no manifest names: one of this process must be durable.
-    fn remove_orphans(&self) -> Result<()> {
-        let (orphans, doubtful) = {
-            let mut orphans = self.orphans.lock();
-            (std::mem::take(&mut orphans.0), orphans.1)
-        };
-        if doubtful {
-            return manifest::move_aside(&*self.vfs, &self.dir, &orphans);
-        }
-        for path in orphans {
-            if let Err(error) = self.vfs.remove(&path) {
-                tracing::warn!(path = %path.display(), %error, "cannot remove an orphan");
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes what was found at open durable, as far as that is not certain: until then nothing goes into the log.
-    fn settle_recovery(&self) -> Result<()> {
-        let _turn = self.turn.lock();
-        if self.shared.closed.load(Ordering::Acquire) {
-            return Err(Error::Closed);
-        }
-        if !self.gate.is_unsettled() {
-            return Ok(());
-        }
-        while self.flush_oldest()? {}
-        self.declare_log_done()?;
-        self.gate.settled();
-        Ok(())
-    }
-
-    /// Two manifests that rely on no log; what the log held is free then.
-    fn declare_log_done(&self) -> Result<()> {
-        let edit = Edit::Logs { wal_from: self.numbers.peek(), clean: true };
-        self.installer.install(edit, Copies::Two)?;
-        self.installer.settle()
-    }
-
     /// May this database be written?
     pub(crate) fn writable(&self) -> Result<()> {
         if self.shared.closed.load(Ordering::Acquire) {
@@ -296,7 +236,7 @@ impl Core {
     fn unblock(&self, blocked: Blocked) -> Result<()> {
         match blocked {
             Blocked::Backlog => self.drain(FROZEN_MAX - 1),
-            Blocked::Unsettled => self.settle_recovery(),
+            Blocked::Unsettled => self.settle_late(),
             Blocked::Bulk => self.flush(),
             Blocked::Again => Ok(()),
         }
@@ -368,6 +308,11 @@ impl Core {
         let _one_at_a_time = self.lane.lock();
         let began = Instant::now();
         self.poison.check()?;
+        let stepped = self.options.background == Background::Stepped;
+        if stepped {
+            // Nobody else does it, and the room may be needed.
+            self.let_go_at_once();
+        }
         let version = self.cell.load();
         let Some(generation) = version.frozen.last().cloned() else { return Ok(false) };
         self.gate.wait_published(&generation)?;
@@ -386,8 +331,8 @@ impl Core {
         self.gate.flushed(&generation, began.elapsed());
         self.installer.settle()?;
         self.upkeep.wake();
-        if self.options.background == Background::Stepped {
-            self.installer.let_go(&mut |_| ());
+        if stepped {
+            self.let_go_at_once();
         }
         Ok(true)
     }
@@ -437,6 +382,8 @@ impl Core {
             Access::ReadOnly => Ok(()),
             Access::ReadWrite => self.last_flush(),
         };
+        // Before anything goes that a snapshot may read: it is told that the database is closed, not that a file is missing.
+        self.shared.closed.store(true, Ordering::Release);
         // A collection that runs on the thread of its caller may still be at it: nothing more of it counts.
         self.installer.end();
         // What could not be flushed is in its WALs alone: they stay as they are.
@@ -446,7 +393,6 @@ impl Core {
             self.pool.shrink(WAL_BYTES_MIN.min(self.options.wal_bytes_max));
         }
         self.pool.serve(false);
-        self.shared.closed.store(true, Ordering::Release);
         drop(self.lock.lock().take());
         result
     }

@@ -145,9 +145,11 @@ impl Database {
         Stats::of(self.core())
     }
 
-    /// Does one piece of background work; false when there was none. For [`Background::Stepped`].
+    /// Does one piece of background work, and lets go of what snapshots held; false when there was none. For
+    /// [`Background::Stepped`].
     pub fn step(&self, job: Job) -> Result<bool> {
         self.core().writable()?;
+        self.core().let_go_at_once();
         match job {
             Job::Flush => self.core().flush_oldest(),
             Job::Merge => self.core().merge(When::Due),

@@ -93,8 +93,9 @@ pub enum Error {
     /// A bulk load is under way and this call cannot run beside it: finish the bulk load first.
     #[error("a bulk load is under way: finish it first")]
     BulkInProgress,
-    /// The collection was cancelled, by its handle or by a close. Nothing was changed; begin another one.
-    #[error("the collection was cancelled")]
+    /// A collection was cancelled, by its handle or by a close, and has dropped nothing; or compacting was stopped, and what it
+    /// has done so far stays.
+    #[error("it was cancelled")]
     Cancelled,
     /// A job of the background made something of files that are not there any more. It was thrown away; the job begins anew.
     #[error("what a background job was made from has been replaced meanwhile: it begins anew")]

@@ -15,6 +15,7 @@ use crate::segment::{Finished, Segment, SegmentWriter, Spec};
 use crate::tree::{Run, StoreMeta, expect};
 use crate::value_log::{ValueFileInfo, ValueSpec, ValueWriter};
 use crate::vfs::{SyncPoint, Vfs};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,11 +48,24 @@ impl Files {
         self.dir.join(file_name(kind, id))
     }
 
-    fn next(&self, kind: FileKind, made: &mut Made) -> (u64, PathBuf) {
+    /// Makes a file by `create`. One that is there already was made by somebody else, and is not ours to remove.
+    fn make<T>(
+        &self,
+        kind: FileKind,
+        made: &mut Made,
+        create: impl FnOnce(u64, &PathBuf) -> Result<T>,
+    ) -> Result<(u64, T)> {
         let id = self.numbers.next();
         let path = self.path(kind, id);
-        made.0.push(path.clone());
-        (id, path)
+        let result = create(id, &path);
+        let foreign = |error: &Error| match error {
+            Error::Io { source, .. } => source.kind() == io::ErrorKind::AlreadyExists,
+            _ => false,
+        };
+        if !result.as_ref().is_err_and(foreign) {
+            made.0.push(path);
+        }
+        Ok((id, result?))
     }
 
     /// Begins a segment of about `entries_hint` entries.
@@ -62,11 +76,12 @@ impl Files {
         sync: SyncPoint,
         made: &mut Made,
     ) -> Result<(u64, SegmentWriter)> {
-        let (id, path) = self.next(FileKind::Segment, made);
-        let file = self.vfs.create(&path).map_err(|e| Error::io("create", &path, e))?;
-        let (uuid, store, shape, salt) = (self.uuid, meta.id, meta.shape, meta.salt);
-        let spec = Spec { uuid, id, store, shape, salt, entries_hint, sync };
-        Ok((id, SegmentWriter::new(file, path, spec)))
+        self.make(FileKind::Segment, made, |id, path| {
+            let file = self.vfs.create(path).map_err(|e| Error::io("create", path, e))?;
+            let (uuid, store, shape, salt) = (self.uuid, meta.id, meta.shape, meta.salt);
+            let spec = Spec { uuid, id, store, shape, salt, entries_hint, sync };
+            Ok(SegmentWriter::new(file, path.clone(), spec))
+        })
     }
 
     /// What a manifest says of a finished segment, and the segment, open.
@@ -102,10 +117,10 @@ impl Files {
         dead: Bits,
         made: &mut Made,
     ) -> Result<(format::Mask, Arc<Mask>)> {
-        let (id, path) = self.next(FileKind::Mask, made);
         let (uuid, store, count) = (self.uuid, meta.id, dead.count());
-        let who = Identity { uuid, id, store, segment };
-        let (mask, bytes, trailer_crc) = Mask::write(&*self.vfs, &path, &who, dead)?;
+        let (id, (mask, bytes, trailer_crc)) = self.make(FileKind::Mask, made, |id, path| {
+            Mask::write(&*self.vfs, path, &Identity { uuid, id, store, segment }, dead)
+        })?;
         Ok((format::Mask { id, uuid, bytes, dead: count, trailer_crc }, Arc::new(mask)))
     }
 
@@ -116,9 +131,10 @@ impl Files {
         sync: SyncPoint,
         made: &mut Made,
     ) -> Result<(u64, ValueWriter)> {
-        let (id, path) = self.next(FileKind::Value, made);
-        let spec = ValueSpec { uuid: self.uuid, id, sync };
-        Ok((id, ValueWriter::create(&*self.vfs, &path, spec, dictionaries)?))
+        self.make(FileKind::Value, made, |id, path| {
+            let spec = ValueSpec { uuid: self.uuid, id, sync };
+            ValueWriter::create(&*self.vfs, path, spec, dictionaries)
+        })
     }
 
     /// What reads need to know of a finished value file.

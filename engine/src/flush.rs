@@ -153,7 +153,10 @@ impl Flusher {
             level_max: done.level_max,
             live: live_bytes(tables, &totals),
         };
-        let info = self.files.value_info(&file);
+        let info = match generation.log() {
+            Log::Bulk(bulk) => bulk.hold(ValueFileInfo { bytes: file.bytes, ..*bulk.info() }),
+            Log::Wal(_) => self.files.value_info(&file),
+        };
         Ok(Some((file, info)))
     }
 

@@ -30,6 +30,8 @@ pub(crate) enum Log {
 pub(crate) struct BulkLog {
     info: ValueFileInfo,
     state: Mutex<BulkState>,
+    /// The file when it is whole: whoever reads through the generation keeps it from being removed.
+    held: OnceLock<Arc<ValueFileInfo>>,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,7 @@ impl FinishedValues {
 
 impl BulkLog {
     pub(crate) fn new(info: ValueFileInfo, writer: ValueWriter) -> BulkLog {
-        BulkLog { info, state: Mutex::new(BulkState::Writing(writer)) }
+        BulkLog { info, state: Mutex::new(BulkState::Writing(writer)), held: OnceLock::new() }
     }
 
     /// Writes the values of one commit and returns where they went, in order. Nothing points at them yet, so a failure
@@ -95,6 +97,11 @@ impl BulkLog {
     /// What is known of the file while it is written.
     pub(crate) fn info(&self) -> &ValueFileInfo {
         &self.info
+    }
+
+    /// What is known of the file when it is whole, shared with everybody who reads it.
+    pub(crate) fn hold(&self, whole: ValueFileInfo) -> Arc<ValueFileInfo> {
+        Arc::clone(self.held.get_or_init(|| Arc::new(whole)))
     }
 
     /// Ends the file and makes it durable, once. Without room for its end it may be tried again. If its sync fails, what went

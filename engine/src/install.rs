@@ -127,9 +127,6 @@ impl Installer {
     pub(crate) fn install(&self, edit: Edit, copies: Copies) -> Result<Installed> {
         self.poison.check()?;
         let mut state = self.state.lock();
-        if state.ended {
-            return Err(Error::Closed);
-        }
         let mut next = state.manifest.clone();
         edit.describe(&mut next)?;
         match &edit {
@@ -169,6 +166,9 @@ impl Installer {
 
     /// Writes `next` as the newest manifest and lets go of what only the one before the last needed.
     fn write(&self, state: &mut State, mut next: Manifest) -> Result<u64> {
+        if state.ended {
+            return Err(Error::Closed);
+        }
         next.generation += 1;
         next.next_id = self.numbers.peek();
         if !state.torn.is_empty() {
@@ -208,18 +208,22 @@ impl Installer {
         }
     }
 
-    /// Removes the files that neither kept manifest names and nobody reads any more. It may take long, so `removed` is
-    /// told the length of each.
-    pub(crate) fn let_go(&self, removed: &mut dyn FnMut(u64)) {
+    /// Removes the files that neither kept manifest names and nobody reads any more. It may take long, so `go_on` is told
+    /// the length of each, and leaves the others for the next time by answering false.
+    pub(crate) fn let_go(&self, go_on: &mut dyn FnMut(u64) -> bool) {
         let free: Vec<Freed> = {
             let mut state = self.state.lock();
             let ended = state.ended;
             state.pinned.extract_if(.., |freed| !ended && freed.is_let_go()).collect()
         };
-        for freed in free {
+        let mut free = free.into_iter();
+        for freed in free.by_ref() {
             self.remove(&freed);
-            removed(freed.file().map_or(0, |(.., bytes)| bytes));
+            if !go_on(freed.file().map_or(0, |(.., bytes)| bytes)) {
+                break;
+            }
         }
+        self.state.lock().pinned.extend(free);
     }
 
     /// Bytes of files that nothing names any more and somebody may still read.

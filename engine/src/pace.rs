@@ -100,9 +100,10 @@ impl Pacer {
                 }
                 _ => {}
             }
-            if state.bulk > 0 || self.changed.wait_until(&mut state, free_at).timed_out() {
+            if state.bulk > 0 || free_at <= Instant::now() {
                 return Ok(());
             }
+            self.changed.wait_until(&mut state, free_at);
         }
     }
 

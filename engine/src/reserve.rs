@@ -2,7 +2,7 @@
 //!
 //! A collection gives space back, but must first write masks and two manifests. For them a file `reserve` of zeros holds
 //! the room; it is removed when that room is needed and made again afterwards. It holds nothing, so it is never synced, and one
-//! that a crash left short is made anew.
+//! that a crash left short is made longer. On a file system that compresses it, it reserves nothing.
 
 use crate::format::names::RESERVE;
 use crate::sync::Mutex;
@@ -29,7 +29,7 @@ impl Reserve {
         Reserve { vfs, path: dir.join(RESERVE), bytes: Mutex::new(None) }
     }
 
-    /// Sees to it that it holds at least `bytes`, if there is room for that.
+    /// Sees to it that it holds at least `bytes`, as far as there is room for that. One that is much larger is made smaller.
     pub(crate) fn hold(&self, bytes: u64) {
         let wanted = bytes.max(BYTES_MIN).next_power_of_two();
         let mut held = self.bytes.lock();
@@ -37,24 +37,26 @@ impl Reserve {
             Some(now) => now,
             None => self.vfs.open(&self.path).and_then(|file| file.len()).unwrap_or(0),
         };
-        if now == wanted {
+        if (wanted..=wanted * 2).contains(&now) {
             *held = Some(now);
             return;
         }
-        *held = Some(match self.make(wanted) {
-            Ok(()) => wanted,
-            Err(error) => {
-                tracing::debug!(%error, "no room for the reserve now");
-                self.remove();
-                0
-            }
-        });
+        if let Err(error) = self.make(now, wanted) {
+            tracing::debug!(%error, "no room for all of the reserve now");
+        }
+        *held = Some(self.vfs.open(&self.path).and_then(|file| file.len()).unwrap_or(0));
     }
 
-    fn make(&self, bytes: u64) -> io::Result<()> {
-        self.remove();
-        let file = self.vfs.create(&self.path)?;
-        (0..bytes).step_by(ZEROS.len()).try_for_each(|at| file.write_at(at, ZEROS))
+    /// What is there stays when there is no room for more.
+    fn make(&self, now: u64, wanted: u64) -> io::Result<()> {
+        let (file, from) = match now {
+            1.. if now < wanted => (self.vfs.open_write(&self.path)?, now),
+            _ => {
+                self.remove();
+                (self.vfs.create(&self.path)?, 0)
+            }
+        };
+        (from..wanted).step_by(ZEROS.len()).try_for_each(|at| file.write_at(at, ZEROS))
     }
 
     /// Gives the room away.

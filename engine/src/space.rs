@@ -28,8 +28,10 @@ use std::sync::Arc;
 
 /// Entries of a run that are looked up in the newer ones, to estimate how many those shadow.
 const SAMPLE_ENTRIES: u64 = 256;
-/// Records that one space job copies at most: it keeps 8 bytes for each.
-const RECORDS_MAX: usize = 4 << 20;
+/// Records that the value files copied by one job have at most: it keeps 8 bytes for each that lives.
+const RECORDS_MAX: u64 = 8 << 20;
+/// A copied file takes over no more dictionaries than this: the rest goes into another one.
+const DICTIONARIES_MAX: usize = 128;
 
 /// Something that can be written again without what is dead in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub(crate) struct Item {
     pub(crate) what: Thing,
     pub(crate) live: u64,
     pub(crate) dead: u64,
+    /// Records of a value file.
+    pub(crate) records: u64,
 }
 
 /// What it is.
@@ -68,15 +72,34 @@ impl Space {
             for run in state.tree.runs() {
                 let dead = run.dead() * run.segment.entry_bytes();
                 let what = Thing::Run(state.meta.id, run.segment.id());
-                space.add(what, run.segment.bytes(), dead);
+                space.add(what, run.segment.bytes(), dead, 0);
             }
         }
         for file in &manifest.values {
             let live: u64 = file.live.iter().map(|part| part.live).sum();
             let total: u64 = file.live.iter().map(|part| part.total).sum();
-            space.add(Thing::Values(file.id), file.bytes, total - live);
+            space.add(Thing::Values(file.id), file.bytes, total - live, file.records);
         }
         space
+    }
+
+    /// Bytes of all runs.
+    pub(crate) fn run_bytes(&self) -> u64 {
+        let runs = self.items.iter().filter(|item| matches!(item.what, Thing::Run(..)));
+        runs.map(|item| item.live + item.dead).sum()
+    }
+
+    /// The same with nothing to write again that another store than these has a part in: it may have been made just now.
+    pub(crate) fn of_stores(mut self, stores: &BTreeSet<u16>, manifest: &Manifest) -> Space {
+        let foreign = |id: u64| {
+            let file = manifest.values.iter().find(|file| file.id == id);
+            file.is_none_or(|file| file.live.iter().any(|part| !stores.contains(&part.store)))
+        };
+        self.items.retain(|item| match item.what {
+            Thing::Run(store, _) => stores.contains(&store),
+            Thing::Values(id) => !foreign(id),
+        });
+        self
     }
 
     /// The same, and an estimate of what runs shadow.
@@ -90,9 +113,9 @@ impl Space {
         Ok(space)
     }
 
-    fn add(&mut self, what: Thing, bytes: u64, dead: u64) {
+    fn add(&mut self, what: Thing, bytes: u64, dead: u64, records: u64) {
         let live = bytes.saturating_sub(dead);
-        self.items.push(Item { what, live, dead });
+        self.items.push(Item { what, live, dead, records });
         self.live += live;
         self.dead += dead;
     }
@@ -112,11 +135,19 @@ impl Space {
         self.reclaimable() > share(self.live, percent)
     }
 
-    /// Stores with so much shadowed that it is worth while to find out which entries: at least a tenth of what is dead.
-    pub(crate) fn worth_masking(&self) -> Vec<u16> {
-        let least = (self.reclaimable() / 10).max(1);
-        let worth = self.shadowed.iter().filter(|(_, bytes)| **bytes >= least);
-        worth.map(|(store, _)| *store).collect()
+    /// The stores with so much shadowed that it is worth while to find out which entries: those with the most, until less than
+    /// a tenth of what is dead is left.
+    pub(crate) fn worth_masking(&self) -> BTreeSet<u16> {
+        let (mut left, least) = (self.shadowed_bytes(), self.reclaimable() / 10);
+        let mut stores: Vec<(u64, u16)> =
+            self.shadowed.iter().map(|(store, bytes)| (*bytes, *store)).collect();
+        stores.sort_unstable_by(|a, b| b.cmp(a));
+        let worth = stores.into_iter().take_while(|(bytes, _)| {
+            let more = left > least && *bytes > 0;
+            left -= bytes;
+            more
+        });
+        worth.map(|(_, store)| store).collect()
     }
 }
 
@@ -124,19 +155,19 @@ fn share(bytes: u64, percent: u64) -> u64 {
     u64::try_from(u128::from(bytes) * u128::from(percent) / 100).unwrap_or(u64::MAX)
 }
 
-/// What to write again so that the dead bytes are at most `percent` of the live ones: the things that are least alive.
-pub(crate) fn choose(space: &Space, percent: u64) -> BTreeSet<Thing> {
+/// What to write again so that the dead bytes are at most `percent` of the live ones: the things that are least alive, until
+/// what lives in them would take `room`.
+pub(crate) fn choose(space: &Space, percent: u64, room: u64) -> BTreeSet<Thing> {
     let (mut items, mut dead) = (space.items.clone(), space.dead);
     items.retain(|item| item.dead > 0);
     // By the share that lives; cross-multiplied, for shares are no whole numbers.
-    items.sort_by(|a, b| {
-        let (a_side, b_side) =
-            (u128::from(a.live) * u128::from(b.dead), u128::from(b.live) * u128::from(a.dead));
-        a_side.cmp(&b_side).then(a.what.cmp(&b.what))
-    });
-    let mut chosen = BTreeSet::new();
+    let crossed = |a: &Item, b: &Item| u128::from(a.live) * u128::from(b.dead);
+    items.sort_by(|a, b| crossed(a, b).cmp(&crossed(b, a)).then(a.what.cmp(&b.what)));
+    let (mut chosen, mut live, mut records) = (BTreeSet::new(), 0, 0);
     for item in items {
-        if dead <= share(space.live, percent) {
+        (live, records) = (live + item.live, records + item.records);
+        let full = !chosen.is_empty() && (live > room || records > RECORDS_MAX);
+        if dead <= share(space.live, percent) || full {
             break;
         }
         dead -= item.dead;
@@ -174,6 +205,14 @@ fn shadowed(meta: &StoreMeta, runs: &[Run]) -> Result<u64> {
     Ok(bytes)
 }
 
+/// Bytes copied between two looks at the pace.
+const PIECE_BYTES: u64 = 1 << 20;
+/// Entries read between two looks at whether to go on.
+const PIECE_ENTRIES: u64 = 16 << 10;
+
+/// Offsets of live records in units of eight bytes, ascending, by value file; and runs.
+type Live = (BTreeMap<u64, Vec<u32>>, BTreeSet<Thing>);
+
 /// Copies value files.
 #[derive(Debug)]
 pub(crate) struct Mover<'a> {
@@ -194,20 +233,15 @@ pub(crate) struct Copied {
 }
 
 impl Mover<'_> {
-    /// Copies the live records of `chosen` files, as many of them as one job may; the rest is left for another one.
+    /// Copies the live records of the `chosen` files.
     pub(crate) fn copy(
         &self,
         version: &Version,
         chosen: &BTreeSet<u64>,
         made: &mut Made,
     ) -> Result<Copied> {
-        let (mut live, runs) = live_records(version, chosen)?;
+        let (live, runs) = self.live_records(version, chosen)?;
         let mut copied = Copied { runs, ..Copied::default() };
-        let mut records = 0;
-        live.retain(|_, offsets| {
-            records += offsets.len();
-            records <= RECORDS_MAX || records == offsets.len()
-        });
         let mut left: Vec<(Arc<ValueFileInfo>, Vec<u32>)> = Vec::new();
         for (file, offsets) in live {
             let Some(info) = version.values.get(&file) else { continue };
@@ -228,20 +262,18 @@ impl Mover<'_> {
         made: &mut Made,
     ) -> Result<&'l [(Arc<ValueFileInfo>, Vec<u32>)]> {
         // Lengths of what lives are not known yet; those of the files bound them.
-        let (mut bytes, mut count) = (0, 0);
+        let (mut bytes, mut count, mut carrier) = (0, 0, Carrier::default());
         for (info, _) in left {
             bytes += info.bytes;
-            if count > 0 && bytes > VALUE_FILE_BYTES_MAX {
+            let full = bytes > VALUE_FILE_BYTES_MAX || carrier.carried.len() > DICTIONARIES_MAX;
+            if count > 0 && full {
                 break;
             }
+            let path = self.files.path(FileKind::Value, info.id);
+            carrier.take_over(&*self.files.vfs, &path, info)?;
             count += 1;
         }
         let (now, rest) = left.split_at(count);
-        let mut carrier = Carrier::default();
-        for (info, _) in now {
-            let path = self.files.path(FileKind::Value, info.id);
-            carrier.take_over(&*self.files.vfs, &path, info)?;
-        }
         let point = SyncPoint::CopiedValueFile;
         let (id, mut writer) = self.files.values(&carrier.carried, point, made)?;
         let mut paid = 0;
@@ -266,6 +298,37 @@ impl Mover<'_> {
         Ok(rest)
     }
 
+    /// Where the live records of the files stand, and the runs that point at them.
+    fn live_records(&self, version: &Version, files: &BTreeSet<u64>) -> Result<Live> {
+        let (mut live, mut runs, mut seen) = (BTreeMap::<u64, Vec<u32>>::new(), BTreeSet::new(), 0);
+        for state in version.stores.iter().filter(|state| state.meta.shape.kind.has_values()) {
+            for run in state.tree.runs() {
+                let pointed = run.segment.value_files()?;
+                if !pointed.iter().any(|(file, ..)| files.contains(file)) {
+                    continue;
+                }
+                let mut points = false;
+                for ordinal in (0..run.segment.entries()).filter(|ordinal| !run.is_dead(*ordinal)) {
+                    let entry = run.segment.entry(ordinal);
+                    let entry = entry.map_err(|error| error.in_store(&state.meta.name))?;
+                    if let Some(pointer) = entry.pointer().filter(|p| files.contains(&p.file)) {
+                        live.entry(pointer.file).or_default().extend(pointer.units());
+                        points = true;
+                    }
+                    seen += 1;
+                    if seen % PIECE_ENTRIES == 0 {
+                        self.pacer.spend(0, self.errand)?;
+                    }
+                }
+                if points {
+                    runs.insert(Thing::Run(state.meta.id, run.segment.id()));
+                }
+            }
+        }
+        live.values_mut().for_each(|offsets| offsets.sort_unstable());
+        Ok((live, runs))
+    }
+
     fn finish(&self, id: u64, writer: ValueWriter) -> Result<ValueFile> {
         let totals = writer.totals().clone();
         let done = writer.finish()?;
@@ -281,42 +344,6 @@ impl Mover<'_> {
             live: totals.iter().map(part).collect(),
         })
     }
-}
-
-/// Bytes copied between two looks at the pace.
-const PIECE_BYTES: u64 = 1 << 20;
-
-/// Where the live records of the files stand, ascending, and the runs that point at them.
-type Live = (BTreeMap<u64, Vec<u32>>, BTreeSet<Thing>);
-
-fn live_records(version: &Version, files: &BTreeSet<u64>) -> Result<Live> {
-    let mut live: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
-    let mut runs = BTreeSet::new();
-    if files.is_empty() {
-        return Ok((live, runs));
-    }
-    for state in version.stores.iter().filter(|state| state.meta.shape.kind.has_values()) {
-        for run in state.tree.runs() {
-            let pointed = run.segment.value_files()?;
-            if !pointed.iter().any(|(file, ..)| files.contains(file)) {
-                continue;
-            }
-            let mut points = false;
-            for ordinal in (0..run.segment.entries()).filter(|ordinal| !run.is_dead(*ordinal)) {
-                let entry = run.segment.entry(ordinal);
-                let entry = entry.map_err(|error| error.in_store(&state.meta.name))?;
-                if let Some(pointer) = entry.pointer().filter(|p| files.contains(&p.file)) {
-                    live.entry(pointer.file).or_default().extend(pointer.units());
-                    points = true;
-                }
-            }
-            if points {
-                runs.insert(Thing::Run(state.meta.id, run.segment.id()));
-            }
-        }
-    }
-    live.values_mut().for_each(|offsets| offsets.sort_unstable());
-    Ok((live, runs))
 }
 
 impl Copied {
@@ -378,7 +405,7 @@ mod tests {
 
     fn space(items: &[(Thing, u64, u64)]) -> Space {
         let mut space = Space::default();
-        items.iter().for_each(|&(what, live, dead)| space.add(what, live + dead, dead));
+        items.iter().for_each(|&(what, live, dead)| space.add(what, live + dead, dead, 1));
         space
     }
 
@@ -387,17 +414,20 @@ mod tests {
         let (a, b, c) = (Thing::Values(1), Thing::Values(2), Thing::Run(0, 3));
         let space = space(&[(a, 90, 10), (b, 10, 90), (c, 50, 50)]);
         assert_eq!((space.live, space.dead), (150, 150));
-        assert_eq!(choose(&space, 100), [].into());
-        assert_eq!(choose(&space, 99), [b].into());
-        assert_eq!(choose(&space, 40), [b].into());
-        assert_eq!(choose(&space, 39), [b, c].into());
-        assert_eq!(choose(&space, 0), [a, b, c].into());
+        assert_eq!(choose(&space, 100, u64::MAX), [].into());
+        assert_eq!(choose(&space, 99, u64::MAX), [b].into());
+        assert_eq!(choose(&space, 40, u64::MAX), [b].into());
+        assert_eq!(choose(&space, 39, u64::MAX), [b, c].into());
+        assert_eq!(choose(&space, 0, u64::MAX), [a, b, c].into());
+        // No more than one job has room for, but at least one of them.
+        assert_eq!(choose(&space, 0, 60), [b, c].into());
+        assert_eq!(choose(&space, 0, 1), [b].into());
     }
 
     #[test]
     fn what_is_all_alive_is_left_alone() {
         let space = space(&[(Thing::Values(1), 100, 0), (Thing::Values(2), 1, 9)]);
-        assert_eq!(choose(&space, 0), [Thing::Values(2)].into());
+        assert_eq!(choose(&space, 0, u64::MAX), [Thing::Values(2)].into());
     }
 
     #[test]
@@ -407,9 +437,12 @@ mod tests {
         space.shadowed.insert(3, 31);
         assert!(space.exceeds(50));
         assert_eq!(space.reclaimable(), 51);
-        assert_eq!(space.worth_masking(), [3]);
+        assert_eq!(space.worth_masking(), [3].into());
         space.shadowed.insert(3, 1);
-        assert_eq!(space.worth_masking(), []);
+        assert_eq!(space.worth_masking(), [].into());
+        // Many that are alike: each alone is little, all together are not.
+        space.shadowed = (0..12).map(|store| (store, 10)).collect();
+        assert!(space.worth_masking().len() >= 10);
         assert!(!Space::default().exceeds(0) && Space::default().worth_masking().is_empty());
     }
 }

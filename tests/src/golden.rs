@@ -91,7 +91,7 @@ fn closed(collected: u32) -> Result<SimVfs, Error> {
         while db.step(Job::Merge)? || db.step(Job::MergeIdle)? {}
         let keys = (collected..LETTERS).map(|n| n.to_be_bytes().to_vec());
         match db.gc(GcPlan::new().keep(&store, Keep::Retain(Box::new(keys))))? {
-            Gc::Started(run) | Gc::Running(run) => drop(run.wait()?),
+            Gc::Started(run) | Gc::Running(run) => _ = run.wait()?,
         }
     }
     db.close()?;

@@ -6,10 +6,11 @@
 //! ```
 //!
 //! Until the manifest nothing has changed: whatever ends the collection before leaves everything as it was. After it what was
-//! dropped stays dropped; what goes wrong in the last step costs only space, and the report says so.
+//! dropped stays dropped, also if its second copy cannot be written: what goes wrong from there on costs only space, and the
+//! report says so.
 
 use super::Core;
-use super::upkeep::{COLLECTED_PERCENT, Reclaimed};
+use super::reclaim::{COLLECTED_PERCENT, Reclaimed};
 use crate::collect::{Collection, GcPlan, GcReport, Marks, mark};
 use crate::error::{Error, Result};
 use crate::install::Installed;
@@ -65,6 +66,8 @@ impl Core {
         if let Err(error) = &done {
             tracing::warn!(%error, "a collection failed");
         }
+        self.let_go(Errand::Asked(collection.cancelled()));
+        self.hold_reserve();
         collection.finish(done);
         self.upkeep.wake();
     }
@@ -87,11 +90,13 @@ impl Core {
             marked.push((state, marks));
         }
         let (level_from, errand) = (plan.level_from(), Errand::Asked(collection.cancelled()));
+        // Callbacks may hold on to the moment of the collection, and so to what it drops.
+        drop(plan);
         let mut masks = 0;
-        let mut write = |marked: Vec<(&StoreState, Marks)>| {
-            self.job(errand, |rewrite, made| {
+        let mut write = || {
+            self.change(|rewrite, made| {
                 (rewrite.collection, rewrite.level_from, masks) = (true, level_from, 0);
-                for (state, marks) in marked {
+                for (state, marks) in &marked {
                     let runs: &[Run] = state.tree.runs();
                     let described = manifest.stores.iter().find(|s| s.id == state.meta.id);
                     let described = described.map_or(&[][..], |store| &store.runs);
@@ -103,25 +108,24 @@ impl Core {
                 collection.check()
             })
         };
-        let installed = match write(marked.clone()) {
+        let installed = match write() {
             Err(Error::NoSpace { .. }) => {
                 self.reserve.give();
-                write(marked)?
+                write()?
             }
             written => written?,
         };
         let Installed { freed, written } = installed.unwrap_or_default();
         (report.bytes_freed, report.bytes_written) = (freed, masks + written);
         collection.wrote(report.bytes_written);
-        drop((claim, view));
+        drop((claim, view, marked));
         drop(version);
-        let reclaimed = self.reclaim_collected(collection);
-        report.space_left = reclaimed.is_none();
-        let Reclaimed { freed, written } = reclaimed.unwrap_or_default();
-        report.bytes_freed += freed;
-        report.bytes_written += written;
-        collection.wrote(written);
-        self.hold_reserve();
+        self.settle_collection(errand);
+        let (reclaimed, whole) = self.reclaim_collected(collection);
+        report.space_left = !whole || self.settle_change(errand).is_err();
+        report.bytes_freed += reclaimed.freed;
+        report.bytes_written += reclaimed.written;
+        collection.wrote(reclaimed.written);
         report.took = began.elapsed();
         Ok(report)
     }
@@ -136,16 +140,35 @@ impl Core {
         }
     }
 
-    /// Copies what lives out of what is mostly dead; `None` if that could not be done to the end.
-    fn reclaim_collected(&self, collection: &Collection) -> Option<Reclaimed> {
+    /// Writes the second copy of the manifest of a collection, if need be into the room held in reserve. It has happened
+    /// already, so a failure is no failure of it: until the copy is there, what it freed stays.
+    fn settle_collection(&self, errand: Errand<'_>) {
+        let mut settled = self.settle_change(errand);
+        if matches!(settled, Err(Error::NoSpace { .. })) {
+            self.reserve.give();
+            settled = self.settle_change(errand);
+        }
+        if let Err(error) = settled {
+            tracing::warn!(%error, "what a collection freed could not be given back yet");
+        }
+    }
+
+    /// Copies what lives out of what is mostly dead, job after job; says whether that was done to the end.
+    fn reclaim_collected(&self, collection: &Collection) -> (Reclaimed, bool) {
         let give_up = || collection.cancelled().load(Ordering::Relaxed);
-        let _claim = self.claims.wait(&self.all_stores(), &give_up)?;
+        let mut sum = Reclaimed::default();
+        let Some(claim) = self.claims.wait(&self.all_stores(), &give_up) else {
+            return (sum, false);
+        };
         let errand = Errand::Asked(collection.cancelled());
-        match self.reclaim(COLLECTED_PERCENT, COLLECTED_PERCENT, errand) {
-            Ok(reclaimed) => Some(reclaimed.unwrap_or_default()),
-            Err(error) => {
-                tracing::warn!(%error, "a collection could not give all space back");
-                None
+        loop {
+            match self.reclaim(&claim, (COLLECTED_PERCENT, COLLECTED_PERCENT), errand) {
+                Ok(Some(reclaimed)) => sum += reclaimed,
+                Ok(None) => return (sum, true),
+                Err(error) => {
+                    tracing::warn!(%error, "a collection could not give all space back");
+                    return (sum, false);
+                }
             }
         }
     }

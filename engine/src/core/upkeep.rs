@@ -1,12 +1,13 @@
 //! Upkeep: the jobs that keep lookups short and the disk within its bound, and when each is due.
 //!
-//! One thread, at low priority, does them one after another: merges that are due, then dead space over the bound, then, when
-//! nothing was flushed for a while, merges that are not due yet. A collection runs beside it in a thread of its own; the
-//! claims keep them off the same stores. Every job makes its files, syncs them and their names, and installs one edit; what
-//! fails is removed, and tried again later with more and more patience.
+//! One thread, at low priority, does them one after another: merges that are due, then dead space over the bound
+//! (`reclaim`), then, when nothing was flushed for a while, merges that are not due yet. A collection runs beside it in a
+//! thread of its own; the claims keep them off the same stores. Every job makes its files, syncs them and their names, and
+//! installs one edit. What fails is removed, and left out for a while that becomes longer with every failure; the other
+//! jobs go on.
 
 use super::Core;
-use crate::collect::{Collection, mark_shadowed};
+use crate::collect::Collection;
 use crate::compact::{Caps, Merger, Moved, Size, debt, full, idle, tiered};
 use crate::edit::{Edit, Rewrite};
 use crate::error::{Error, Result};
@@ -14,35 +15,30 @@ use crate::files::Made;
 use crate::format::mask::mask_bytes;
 use crate::install::{Copies, Installed};
 use crate::pace::Errand;
-use crate::space::{Mover, Space, choose, files_among, windows};
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
 use crate::tree::Run;
-use crate::version::StoreState;
 use crate::vfs::SyncPoint;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// Without a flush for this long, merges are done that are not due.
 const IDLE: Duration = Duration::from_secs(10);
-/// How often what snapshots held is looked after, and how long the first failure makes wait.
+/// How often what snapshots held is looked after, and for how long the first failure bars a job.
 const LOOK: Duration = Duration::from_secs(1);
-/// Failures make wait twice as long each, up to this.
+/// Failures bar twice as long each, up to this.
 const PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// A store with more runs than this is merged without regard to the pace.
 const RUNS_MANY: usize = 16;
 /// Merges of several stores share a manifest if they write no more than this together.
 const TOGETHER_BYTES: u64 = 16 << 20;
-/// A close looks for shadowed entries among so many, which takes milliseconds.
-const TIDY_ENTRIES: u64 = 100_000;
-/// What an explicit collection leaves dead, in percent of what lives.
-pub(super) const COLLECTED_PERCENT: u64 = 10;
-
-/// What compacting leaves dead: less would not be worth its writing.
-const COMPACTED_PERCENT: u64 = 1;
+/// Files are removed up to so many bytes before the next look at what is due.
+const REMOVED_BYTES: u64 = 256 << 20;
+/// Each file takes whole blocks of the disk.
+const BLOCK_BYTES: u64 = 4096;
 
 /// A job that nobody asked for and that is not behind.
-const OWN: Errand<'_> = Errand::Own { urgent: false };
+pub(super) const OWN: Errand<'_> = Errand::Own { urgent: false };
 
 /// Which merges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,20 +58,32 @@ pub(crate) struct Upkeep {
     woken: Mutex<bool>,
     changed: Condvar,
     ended: AtomicBool,
-    /// The estimate of the last look.
-    shadowed: AtomicU64,
     /// The manifest at which nothing was left to do.
     seen: AtomicU64,
-    /// There has been one.
-    looked: AtomicBool,
-    /// Why the last job failed, if it did.
-    error: Mutex<Option<Error>>,
+    /// Jobs that have failed.
+    barred: Mutex<Barred>,
+    /// Bytes that runs shadow, by the estimate of the last look.
+    shadowed: Mutex<Option<u64>>,
     /// Bytes of files that flushes, merges, and all other jobs have written.
     pub(crate) flushed: AtomicU64,
     pub(crate) merged: AtomicU64,
     pub(crate) rewritten: AtomicU64,
     /// The collection under way, or the last one.
     pub(super) collection: Mutex<Option<Collection>>,
+    /// Stands for the sweeps that nobody asked for: a close ends them.
+    pub(super) own: Mutex<Option<Collection>>,
+}
+
+/// What is left out for a while, because it has failed.
+#[derive(Debug, Default)]
+struct Barred {
+    /// Stores whose merge failed.
+    stores: BTreeSet<u16>,
+    /// Giving space back failed.
+    space: bool,
+    until: Option<Instant>,
+    patience: Duration,
+    error: Option<Error>,
 }
 
 impl Upkeep {
@@ -88,6 +96,9 @@ impl Upkeep {
     /// There is nothing to do any more.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::Release);
+        if let Some(own) = &*self.own.lock() {
+            own.cancel();
+        }
         self.wake();
     }
 
@@ -100,113 +111,167 @@ impl Upkeep {
         std::mem::take(&mut *woken)
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
     /// Bytes that runs shadow, by the last estimate; `None` if none was made yet.
     pub(crate) fn shadowed(&self) -> Option<u64> {
-        let looked = self.looked.load(Ordering::Acquire);
-        looked.then(|| self.shadowed.load(Ordering::Relaxed))
+        *self.shadowed.lock()
+    }
+
+    /// An estimate was made.
+    pub(super) fn estimated(&self, shadowed: u64) {
+        *self.shadowed.lock() = Some(shadowed);
     }
 
     /// Why the last job failed, if it did.
     pub(crate) fn error(&self) -> Option<Error> {
-        self.error.lock().clone()
+        self.barred.lock().error.clone()
     }
-}
 
-/// What giving space back came to.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Reclaimed {
-    pub(super) freed: u64,
-    pub(super) written: u64,
+    /// Leaves merges of `stores`, or giving space back, out for a while.
+    fn bar(&self, stores: &BTreeSet<u16>, space: bool, error: Error) {
+        if self.is_over() {
+            return;
+        }
+        tracing::warn!(%error, "a background job failed");
+        let mut barred = self.barred.lock();
+        barred.patience = (barred.patience * 2).clamp(LOOK, PATIENCE_MAX);
+        barred.until = Some(Instant::now() + barred.patience);
+        barred.stores.extend(stores);
+        barred.space |= space;
+        barred.error = Some(error);
+    }
+
+    /// Stores not to merge now, and whether not to give space back.
+    fn barred(&self) -> (BTreeSet<u16>, bool) {
+        let mut barred = self.barred.lock();
+        if barred.until.is_some_and(|until| until <= Instant::now()) {
+            (barred.stores, barred.space, barred.until) = (BTreeSet::new(), false, None);
+        }
+        (barred.stores.clone(), barred.space)
+    }
+
+    /// A job went through: if nothing is left out, all is well again.
+    fn succeeded(&self) {
+        let mut barred = self.barred.lock();
+        if barred.until.is_none() {
+            (barred.patience, barred.error) = (Duration::ZERO, None);
+        }
+    }
 }
 
 impl Core {
     /// The body of the upkeep thread.
     pub(crate) fn keep_up(&self) {
-        let (mut quiet_since, mut patience) = (Some(Instant::now()), LOOK);
+        let mut quiet_since = Some(Instant::now());
         while !self.upkeep.is_over() && self.poison.check().is_ok() {
             // Once after each time that something was flushed.
             let idle = quiet_since.is_some_and(|since| since.elapsed() >= IDLE);
-            let done = self.round(idle);
-            if idle && matches!(done, Ok(false)) {
+            if self.round(idle) {
+                continue;
+            }
+            if idle {
                 quiet_since = None;
             }
-            let wait = match &done {
-                Ok(true) => Duration::ZERO,
-                Ok(false) => LOOK,
-                Err(_) => patience,
-            };
-            patience = if done.is_ok() { LOOK } else { (patience * 2).min(PATIENCE_MAX) };
-            if let Err(error) = &done
-                && !self.upkeep.is_over()
-            {
-                tracing::warn!(%error, "a background job failed");
-            }
-            *self.upkeep.error.lock() = done.err().filter(|error| !matches!(error, Error::Closed));
-            if wait > Duration::ZERO && self.upkeep.wait(wait) {
+            if self.upkeep.wait(LOOK) {
                 quiet_since = Some(Instant::now());
             }
         }
     }
 
-    /// Does what is most urgent; false if nothing is.
-    fn round(&self, idle: bool) -> Result<bool> {
-        self.let_go(OWN);
+    /// Does what is most urgent; false if nothing is, or can be now.
+    fn round(&self, idle: bool) -> bool {
         let now = self.cell.manifest();
-        if !self.pacer.may_begin() || (!idle && self.upkeep.seen.load(Ordering::Relaxed) == now) {
-            return Ok(false);
+        let (barred, no_space) = self.upkeep.barred();
+        let waits =
+            barred.is_empty() && !no_space && self.upkeep.seen.load(Ordering::Relaxed) == now;
+        if !self.pacer.may_begin() || (waits && !idle) {
+            self.let_some_go();
+            return false;
+        }
+        if let Err(error) = self.installer.settle() {
+            self.upkeep.bar(&BTreeSet::new(), false, error);
+            return false;
         }
         self.hold_reserve();
-        let done = self.merge(When::Due)? || self.space()? || (idle && self.merge(When::Idle)?);
-        if !done {
+        let done = self.merged(When::Due, &barred)
+            || (!no_space && self.spaced())
+            || (idle && self.merged(When::Idle, &barred));
+        if done {
+            self.upkeep.succeeded();
+        } else if self.claims.held().is_empty() {
             self.upkeep.seen.store(now, Ordering::Relaxed);
         }
-        Ok(done)
+        self.let_some_go();
+        done
+    }
+
+    fn merged(&self, when: When, barred: &BTreeSet<u16>) -> bool {
+        let stores = self.to_merge(when, barred);
+        self.merge_all(&stores, when).unwrap_or_else(|error| {
+            self.upkeep.bar(&stores, false, error);
+            false
+        })
+    }
+
+    fn spaced(&self) -> bool {
+        self.space().unwrap_or_else(|error| {
+            self.upkeep.bar(&BTreeSet::new(), true, error);
+            false
+        })
     }
 
     /// Keeps room for the masks of all runs and two manifests.
     pub(super) fn hold_reserve(&self) {
+        if self.upkeep.is_over() {
+            return; // the directory may be somebody else's
+        }
         let manifest = self.installer.manifest();
         let runs = manifest.stores.iter().flat_map(|store| &store.runs);
-        let masks: u64 = runs.map(|run| mask_bytes(run.entries)).sum();
-        self.reserve.hold(masks + 4 * manifest.encode().len() as u64);
+        let on_disk = |bytes: u64| bytes.next_multiple_of(BLOCK_BYTES);
+        let masks: u64 = runs.map(|run| on_disk(mask_bytes(run.entries))).sum();
+        self.reserve.hold(masks + 4 * on_disk(manifest.encode().len() as u64));
     }
 
     /// Merges runs of one store, or of several if that is little; false if there is nothing to merge.
     pub(crate) fn merge(&self, when: When) -> Result<bool> {
-        self.poison.check()?;
+        self.merge_all(&self.to_merge(when, &BTreeSet::new()), when)
+    }
+
+    /// Which stores to merge in one job, `barred` ones left out: the one with the least to write, and as many more as are small.
+    fn to_merge(&self, when: When, barred: &BTreeSet<u16>) -> BTreeSet<u16> {
         let busy = self.claims.held();
         let mut due: Vec<(u64, u16)> = Vec::new();
-        for state in &self.cell.load().stores {
-            if let Some((window, bytes)) = merge_of(state.tree.runs(), when)
-                && !busy.contains(&state.meta.id)
-                && !window.is_empty()
-            {
+        for state in &self.cell.current().stores {
+            let left_out = busy.contains(&state.meta.id) || barred.contains(&state.meta.id);
+            if let Some((_, bytes)) = merge_of(state.tree.runs(), when).filter(|_| !left_out) {
                 due.push((bytes, state.meta.id));
             }
         }
         due.sort_unstable();
         let mut together = 0;
-        let stores: BTreeSet<u16> = due
-            .iter()
-            .take_while(|(bytes, _)| {
-                let first = together == 0;
-                together += bytes;
-                first || together <= TOGETHER_BYTES
-            })
-            .map(|(_, store)| *store)
-            .collect();
+        let small = |(bytes, _): &&(u64, u16)| {
+            let first = together == 0;
+            together += bytes;
+            first || together <= TOGETHER_BYTES
+        };
+        due.iter().take_while(small).map(|(_, store)| *store).collect()
+    }
+
+    fn merge_all(&self, stores: &BTreeSet<u16>, when: When) -> Result<bool> {
+        self.poison.check()?;
         if stores.is_empty() {
             return Ok(false);
         }
         let Some(_claim) = self.claims.claim(stores.clone()) else { return Ok(false) };
-        let work = |rewrite: &mut Rewrite, made: &mut Made| {
-            self.merge_stores(&stores, when, rewrite, made)
-        };
-        let done = self.job(OWN, work)?;
+        let mut bytes = 0;
+        let done = self.job(OWN, |rewrite, made| {
+            bytes = self.merge_stores(stores, when, rewrite, made)?;
+            Ok(())
+        })?;
+        self.upkeep.merged.fetch_add(bytes, Ordering::Relaxed);
         Ok(done.is_some())
     }
 
@@ -216,31 +281,69 @@ impl Core {
         when: When,
         rewrite: &mut Rewrite,
         made: &mut Made,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let version = self.cell.current().without_memory();
+        let mut bytes = 0;
         for state in version.stores.iter().filter(|state| stores.contains(&state.meta.id)) {
             let runs = state.tree.runs();
             let Some((window, _)) = merge_of(runs, when) else { continue };
             let urgent = runs.len() > RUNS_MANY || when == When::Full;
             let (files, pacer, moved) = (&*self.files, &*self.pacer, &Moved::default());
             let merger = Merger { files, pacer, errand: Errand::Own { urgent }, moved };
-            let merged = merger.merge(&state.meta, runs, window, rewrite, made)?;
-            self.upkeep.merged.fetch_add(merged.bytes, Ordering::Relaxed);
+            bytes += merger.merge(&state.meta, runs, window, rewrite, made)?.bytes;
         }
-        Ok(())
+        Ok(bytes)
     }
 
     /// Removes files that nobody needs, at the pace of `errand`: the system is as busy with a removal as with writing half as
     /// much.
-    fn let_go(&self, errand: Errand<'_>) {
-        // A wait that is cut short only means that the rest goes without waits.
-        self.installer.let_go(&mut |bytes| drop(self.pacer.spend(bytes / 2, errand)));
+    pub(super) fn let_go(&self, errand: Errand<'_>) {
+        self.installer.let_go(&mut |bytes| {
+            // A wait that is cut short only means that the rest goes without waits.
+            drop(self.pacer.spend(bytes / 2, errand));
+            true
+        });
     }
 
-    /// Does a job: what `work` made is made durable and installed; if it fails, removed. `None` if it made nothing.
+    /// The same without regard to the pace.
+    pub(crate) fn let_go_at_once(&self) {
+        self.installer.let_go(&mut |_| true);
+    }
+
+    /// The same of some files: merges shall not wait for many.
+    fn let_some_go(&self) {
+        let mut removed = 0;
+        self.installer.let_go(&mut |bytes| {
+            removed += bytes;
+            self.pacer.spend(bytes / 2, OWN).is_ok() && removed < REMOVED_BYTES
+        });
+    }
+
+    /// Does a job, and writes the second copy of its manifest. `None` if it made nothing.
     pub(super) fn job(
         &self,
         errand: Errand<'_>,
+        work: impl FnOnce(&mut Rewrite, &mut Made) -> Result<()>,
+    ) -> Result<Option<Installed>> {
+        let done = self.change(work)?;
+        if done.is_some() {
+            self.settle_change(errand)?;
+        }
+        Ok(done)
+    }
+
+    /// Writes what is owed of manifests; then what the newest of them does without may go.
+    pub(super) fn settle_change(&self, errand: Errand<'_>) -> Result<()> {
+        self.installer.settle()?;
+        self.let_go(errand);
+        self.upkeep.wake();
+        Ok(())
+    }
+
+    /// Changes the database: what `work` made is made durable and installed; if that fails, removed. When this returns `Ok` it
+    /// has happened, but the second copy of its manifest is owed. `None` if there was nothing to change.
+    pub(super) fn change(
+        &self,
         work: impl FnOnce(&mut Rewrite, &mut Made) -> Result<()>,
     ) -> Result<Option<Installed>> {
         let (mut rewrite, mut made) = (Rewrite::default(), Made::default());
@@ -254,12 +357,7 @@ impl Core {
             return Ok(None);
         }
         match self.installer.install(Edit::Rewrite(rewrite), Copies::Two) {
-            Ok(installed) => {
-                self.installer.settle()?;
-                self.let_go(errand);
-                self.upkeep.wake();
-                Ok(Some(installed))
-            }
+            Ok(installed) => Ok(Some(installed)),
             Err(error) => {
                 // After a poison the manifest may be there and name them.
                 if self.poison.check().is_ok() {
@@ -270,128 +368,6 @@ impl Core {
         }
     }
 
-    /// At a close: what newer runs shadow is let go if that takes little, so that a small database ends within its bound.
-    pub(super) fn tidy(&self) -> Result<()> {
-        let bound = u64::from(self.options.disk_bound_percent.saturating_sub(100));
-        let (manifest, version) = self.installer.now();
-        let entries = |state: &StoreState| {
-            state.tree.runs().iter().map(|run| run.segment.entries()).sum::<u64>()
-        };
-        if version.stores.iter().map(entries).sum::<u64>() > TIDY_ENTRIES {
-            return Ok(());
-        }
-        let space = Space::estimated(&version, &manifest)?;
-        if space.exceeds(bound) {
-            self.mask_shadowed(&space.worth_masking())?;
-        }
-        Ok(())
-    }
-
-    /// Gives dead space back if there is more than the bound allows; false if there is not, or nothing can be done about it now.
-    pub(crate) fn space(&self) -> Result<bool> {
-        self.poison.check()?;
-        let bound = u64::from(self.options.disk_bound_percent.saturating_sub(100));
-        let (manifest, version) = self.installer.now();
-        let space = Space::estimated(&version, &manifest)?;
-        self.upkeep.shadowed.store(space.shadowed_bytes(), Ordering::Relaxed);
-        self.upkeep.looked.store(true, Ordering::Release);
-        if !space.exceeds(bound) {
-            return Ok(false);
-        }
-        let Some(_claim) = self.claims.claim(self.all_stores()) else { return Ok(false) };
-        let masked = self.mask_shadowed(&space.worth_masking())?;
-        // Half of the bound, so that the next time is not soon.
-        let copied = self.reclaim(bound, bound / 2, OWN)?;
-        Ok(masked.is_some() || copied.is_some())
-    }
-
-    pub(super) fn all_stores(&self) -> BTreeSet<u16> {
-        self.cell.load().stores.iter().map(|state| state.meta.id).collect()
-    }
-
-    /// Marks the entries dead that newer runs shadow, and tombstones: what lives is known exactly then.
-    fn mask_shadowed(&self, stores: &[u16]) -> Result<Option<Installed>> {
-        let (manifest, version) = self.installer.now();
-        let unwatched = Collection::new();
-        self.job(OWN, |rewrite, made| {
-            for state in version.stores.iter().filter(|state| stores.contains(&state.meta.id)) {
-                let runs = state.tree.runs();
-                let marks = mark_shadowed(&state.meta, runs, &unwatched)?;
-                let described = manifest.stores.iter().find(|store| store.id == state.meta.id);
-                let described = described.map_or(&[][..], |store| &store.runs);
-                marks.write(&self.files, &state.meta, (runs, described), rewrite, made)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// If more than `bound` percent of what lives is dead, writes again what is least alive until `target` percent are left.
-    /// All stores must be claimed.
-    pub(super) fn reclaim(
-        &self,
-        bound: u64,
-        target: u64,
-        errand: Errand<'_>,
-    ) -> Result<Option<Reclaimed>> {
-        let (manifest, version) = self.installer.now();
-        let space = Space::known(&version, &manifest);
-        if !space.exceeds(bound) {
-            return Ok(None);
-        }
-        let mut chosen = choose(&space, target);
-        let mut written = 0;
-        let installed = self.job(errand, |rewrite, made| {
-            let (files, pacer) = (&*self.files, &*self.pacer);
-            let mover = Mover { files, pacer, errand };
-            let copied = mover.copy(&version, &files_among(&chosen), made)?;
-            chosen.extend(&copied.runs);
-            written += copied.bytes;
-            let merger = Merger { files, pacer, errand, moved: &copied.moved };
-            let mut lives = BTreeMap::new();
-            let fits = |runs: &[Run]| Caps::DEFAULT.allow(&sizes(runs));
-            for state in &version.stores {
-                let (runs, store) = (state.tree.runs(), state.meta.id);
-                for window in windows(store, runs, &chosen, &fits) {
-                    let merged = merger.merge(&state.meta, runs, window, rewrite, made)?;
-                    written += merged.bytes;
-                    for (file, bytes) in merged.moved {
-                        *lives.entry((file, store)).or_default() += bytes;
-                    }
-                }
-            }
-            copied.describe(&lives, files, rewrite);
-            Ok(())
-        })?;
-        let reclaimed =
-            |done: Installed| Reclaimed { freed: done.freed, written: written + done.written };
-        Ok(installed.map(reclaimed))
-    }
-
-    /// Flushes, merges all that can be merged, and gives dead space back. `progress` is told the runs that are left, and
-    /// stops it by answering false.
-    pub(crate) fn compact(&self, progress: &mut dyn FnMut(usize) -> bool) -> Result<()> {
-        self.writable()?;
-        self.flush()?;
-        let runs = || self.cell.load().stores.iter().map(|state| state.tree.runs().len()).sum();
-        while progress(runs()) {
-            if self.merge(When::Full)? {
-                continue;
-            }
-            let over = || self.upkeep.is_over();
-            let claim = self.claims.wait(&self.all_stores(), &over).ok_or(Error::Closed)?;
-            if merge_is_left(
-                &self.cell.load().stores.iter().map(|s| s.tree.runs()).collect::<Vec<_>>(),
-            ) {
-                continue; // a store was busy
-            }
-            self.reclaim(COMPACTED_PERCENT, COMPACTED_PERCENT, Errand::Own { urgent: true })?;
-            drop(claim);
-            progress(runs());
-            return Ok(());
-        }
-        Err(Error::Cancelled)
-    }
-
     /// Bytes that the merges due now will write.
     pub(crate) fn merge_debt(&self) -> u64 {
         let version = self.cell.load();
@@ -400,12 +376,12 @@ impl Core {
     }
 }
 
-fn sizes(runs: &[Run]) -> Vec<Size> {
+pub(super) fn sizes(runs: &[Run]) -> Vec<Size> {
     runs.iter().map(Size::of).collect()
 }
 
 /// Which of `runs` to merge, and the bytes that will write.
-fn merge_of(runs: &[Run], when: When) -> Option<(Range<usize>, u64)> {
+pub(super) fn merge_of(runs: &[Run], when: When) -> Option<(Range<usize>, u64)> {
     let sizes = sizes(runs);
     let window = match when {
         When::Due => tiered(&sizes, Caps::DEFAULT),
@@ -414,8 +390,4 @@ fn merge_of(runs: &[Run], when: When) -> Option<(Range<usize>, u64)> {
     }?;
     let bytes = sizes.get(window.clone())?.iter().map(|size| size.bytes).sum();
     Some((window, bytes))
-}
-
-fn merge_is_left(stores: &[&[Run]]) -> bool {
-    stores.iter().any(|runs| merge_of(runs, When::Full).is_some())
 }

@@ -116,11 +116,6 @@ impl SegmentWriter {
         self.sink.written
     }
 
-    /// How many entries there are so far.
-    pub fn entries(&self) -> u64 {
-        self.entries
-    }
-
     /// Appends an entry; each must be above the one before in (prefix, key).
     pub fn push(&mut self, entry: Entry<'_>) -> Result<()> {
         if self.entries >= SEGMENT_ENTRIES_MAX {

@@ -8,7 +8,7 @@
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 use crate::sync::AtomicU64;
-use memmap2::{Advice, Mmap, MmapAsRawDesc, MmapMut};
+use memmap2::{Advice, Mmap, MmapAsRawDesc, MmapMut, MmapRaw};
 use std::fmt;
 use std::io;
 use std::ops::{Deref, Range};
@@ -88,7 +88,7 @@ impl Deref for Mapping {
 pub struct Words(Memory);
 
 enum Memory {
-    Mapped(MmapMut),
+    Mapped(MmapRaw),
     Heap(Box<[AtomicU64]>),
 }
 
@@ -107,7 +107,7 @@ impl Words {
             if let Err(error) = map.advise(Advice::HugePage) {
                 tracing::debug!(%error, "no huge pages");
             }
-            return Words(Memory::Mapped(map));
+            return Words(Memory::Mapped(map.into()));
         }
         Words(Memory::Heap(match AtomicU64::new_vec_zeroed(words) {
             Ok(words) => words.into_boxed_slice(),
@@ -125,10 +125,10 @@ impl Deref for Words {
         match &self.0 {
             Memory::Heap(words) => words,
             Memory::Mapped(map) => {
+                let words = map.len() / size_of::<AtomicU64>();
                 // SAFETY: the mapping is anonymous, private to this value, and lives as long as the borrow. It begins at
                 // a page, so it is aligned; it holds this many whole words; every bit pattern is an `AtomicU64`, and the
-                // pages are zeros at first. Nobody ever makes a `&mut` or a `&[u8]` of it, so all access is atomic.
-                let words = map.len() / size_of::<AtomicU64>();
+                // pages are zeros at first. It is a raw mapping, of which no reference to bytes is made: all access is atomic.
                 unsafe { std::slice::from_raw_parts(map.as_ptr().cast::<AtomicU64>(), words) }
             }
         }

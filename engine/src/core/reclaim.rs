@@ -1,0 +1,188 @@
+//! Giving dead space back: when there is more than the bound allows, after a collection, and all of it when asked.
+//!
+//! First what newer runs shadow is masked, where an estimate says that it is worth while: whole runs and value files go by
+//! that, and it is known exactly what is dead. Then what is least alive is written again, a job at a time: each takes no
+//! more than [`JOB_BYTES_MAX`] of room, frees more than that, and is lost alone if it fails.
+
+use super::Core;
+use super::upkeep::{OWN, When, merge_of, sizes};
+use crate::claims::Claim;
+use crate::collect::{Collection, mark_shadowed};
+use crate::compact::{Caps, Merger};
+use crate::error::{Error, Result};
+use crate::install::Installed;
+use crate::pace::Errand;
+use crate::space::{Mover, Space, choose, files_among, windows};
+use crate::sync::Ordering;
+use crate::tree::Run;
+use crate::version::StoreState;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::AddAssign;
+
+/// What an explicit collection leaves dead, in percent of what lives.
+pub(super) const COLLECTED_PERCENT: u64 = 10;
+/// What compacting leaves dead: less would not be worth its writing.
+const COMPACTED_PERCENT: u64 = 1;
+/// A close looks for shadowed entries among so many, which takes milliseconds.
+const TIDY_ENTRIES: u64 = 100_000;
+/// One job writes about so much of values; of runs it writes all that point at them.
+const JOB_BYTES_MAX: u64 = 1 << 30;
+
+/// What giving space back came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reclaimed {
+    pub(super) freed: u64,
+    pub(super) written: u64,
+}
+
+impl AddAssign for Reclaimed {
+    fn add_assign(&mut self, other: Reclaimed) {
+        self.freed += other.freed;
+        self.written += other.written;
+    }
+}
+
+impl Core {
+    /// What may be dead, in percent of what lives.
+    fn bound(&self) -> u64 {
+        u64::from(self.options.disk_bound_percent.saturating_sub(100))
+    }
+
+    pub(super) fn all_stores(&self) -> BTreeSet<u16> {
+        self.cell.current().stores.iter().map(|state| state.meta.id).collect()
+    }
+
+    /// Gives dead space back if there is more than the bound allows; false if there is not, or nothing can be done about it now.
+    pub(crate) fn space(&self) -> Result<bool> {
+        self.poison.check()?;
+        let space = {
+            let (manifest, version) = self.installer.now();
+            Space::estimated(&version, &manifest)?
+        };
+        self.upkeep.estimated(space.shadowed_bytes());
+        if !space.exceeds(self.bound()) {
+            return Ok(false);
+        }
+        let Some(claim) = self.claims.claim(self.all_stores()) else { return Ok(false) };
+        let watched = Collection::new();
+        *self.upkeep.own.lock() = Some(watched.clone());
+        let masked = self.mask_shadowed(&space.worth_masking(), &watched);
+        *self.upkeep.own.lock() = None;
+        let masked = masked?.is_some();
+        // Half of the bound, so that the next time is not soon.
+        let copied = self.reclaim(&claim, (self.bound(), self.bound() / 2), OWN)?;
+        Ok(masked || copied.is_some())
+    }
+
+    /// At a close: what newer runs shadow is let go if that takes little, so that a small database ends within its bound.
+    pub(super) fn tidy(&self) -> Result<()> {
+        let (manifest, version) = self.installer.now();
+        let entries = |state: &StoreState| {
+            state.tree.runs().iter().map(|run| run.segment.entries()).sum::<u64>()
+        };
+        if version.stores.iter().map(entries).sum::<u64>() > TIDY_ENTRIES {
+            return Ok(());
+        }
+        let space = Space::estimated(&version, &manifest)?;
+        drop(version);
+        if space.exceeds(self.bound()) {
+            self.mask_shadowed(&space.worth_masking(), &Collection::new())?;
+        }
+        Ok(())
+    }
+
+    /// Marks the entries dead that newer runs shadow, and tombstones: what lives is known exactly then.
+    fn mask_shadowed(
+        &self,
+        stores: &BTreeSet<u16>,
+        watched: &Collection,
+    ) -> Result<Option<Installed>> {
+        let done = self.change(|rewrite, made| {
+            let (manifest, version) = self.installer.now();
+            for state in version.stores.iter().filter(|state| stores.contains(&state.meta.id)) {
+                let runs = state.tree.runs();
+                let marks = mark_shadowed(&state.meta, runs, watched)?;
+                let described = manifest.stores.iter().find(|store| store.id == state.meta.id);
+                let described = described.map_or(&[][..], |store| &store.runs);
+                marks.write(&self.files, &state.meta, (runs, described), rewrite, made)?;
+            }
+            Ok(())
+        })?;
+        if done.is_some() {
+            self.settle_change(OWN)?;
+        }
+        Ok(done)
+    }
+
+    /// If more than `bound` percent of what lives is dead, writes again what is least alive, until `target` percent are left or
+    /// one job has enough of it. `None` if there was nothing to do.
+    pub(super) fn reclaim(
+        &self,
+        claim: &Claim,
+        (bound, target): (u64, u64),
+        errand: Errand<'_>,
+    ) -> Result<Option<Reclaimed>> {
+        let mut written = 0;
+        let changed = self.change(|rewrite, made| {
+            let (manifest, version) = self.installer.now();
+            let space = Space::known(&version, &manifest);
+            if !space.exceeds(bound) {
+                return Ok(());
+            }
+            let room = JOB_BYTES_MAX.max(space.run_bytes());
+            let mut chosen = choose(&space.of_stores(claim.stores(), &manifest), target, room);
+            let (files, pacer) = (&*self.files, &*self.pacer);
+            let mover = Mover { files, pacer, errand };
+            let copied = mover.copy(&version, &files_among(&chosen), made)?;
+            chosen.extend(&copied.runs);
+            written += copied.bytes;
+            let merger = Merger { files, pacer, errand, moved: &copied.moved };
+            let mut lives = BTreeMap::new();
+            let fits = |runs: &[Run]| Caps::DEFAULT.allow(&sizes(runs));
+            for state in &version.stores {
+                let (runs, store) = (state.tree.runs(), state.meta.id);
+                for window in windows(store, runs, &chosen, &fits) {
+                    let merged = merger.merge(&state.meta, runs, window, rewrite, made)?;
+                    written += merged.bytes;
+                    for (file, bytes) in merged.moved {
+                        *lives.entry((file, store)).or_default() += bytes;
+                    }
+                }
+            }
+            copied.describe(&lives, files, rewrite);
+            Ok(())
+        })?;
+        let Some(done) = changed else { return Ok(None) };
+        self.settle_change(errand)?;
+        self.upkeep.rewritten.fetch_add(written, Ordering::Relaxed);
+        Ok(Some(Reclaimed { freed: done.freed, written: written + done.written }))
+    }
+
+    /// Flushes, merges all that can be merged, and gives dead space back. `progress` is told the runs that are left, and
+    /// stops it by answering false. What is written meanwhile may be left as it is.
+    pub(crate) fn compact(&self, progress: &mut dyn FnMut(usize) -> bool) -> Result<()> {
+        self.writable()?;
+        self.flush()?;
+        let runs = || self.cell.load().stores.iter().map(|state| state.tree.runs().len()).sum();
+        let over = || self.upkeep.is_over();
+        let mut go_on = |left: usize| if progress(left) { Ok(()) } else { Err(Error::Cancelled) };
+        // Each merge makes a run less; more than there are now are of what came meanwhile.
+        for _ in 0..runs() {
+            go_on(runs())?;
+            if !self.merge(When::Full)? {
+                let _idle = self.claims.wait(&self.all_stores(), &over).ok_or(Error::Closed)?;
+                let left = |state: &StoreState| merge_of(state.tree.runs(), When::Full).is_some();
+                if !self.cell.load().stores.iter().any(left) {
+                    break;
+                }
+            }
+        }
+        let claim = self.claims.wait(&self.all_stores(), &over).ok_or(Error::Closed)?;
+        self.mask_shadowed(claim.stores(), &Collection::new())?;
+        let percent = (COMPACTED_PERCENT, COMPACTED_PERCENT);
+        while self.reclaim(&claim, percent, Errand::Own { urgent: true })?.is_some() {
+            go_on(runs())?;
+        }
+        go_on(runs())
+    }
+}

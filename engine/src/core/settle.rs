@@ -1,0 +1,83 @@
+//! The end of an open: what was found is made durable, and only then what nothing names is removed. Without room for that
+//! the database is open all the same, and the first commit that finds room does it.
+
+use super::Core;
+use crate::edit::Edit;
+use crate::error::{Error, Result};
+use crate::install::Copies;
+use crate::manifest;
+use crate::sync::Ordering;
+
+impl Core {
+    /// Flushes what was replayed, says so in a manifest, and only then removes what nothing names. Without room for
+    /// that the database is open all the same: it reads, and commits are told.
+    pub(super) fn finish_recovery(&self, stale: bool) -> Result<()> {
+        let settled = || if stale { self.settle_recovery() } else { Ok(()) };
+        let mut done = settled();
+        if matches!(done, Err(Error::NoSpace { .. })) {
+            // What a job left unfinished may be what takes the room: the reserve has enough of it for a manifest.
+            self.reserve.give();
+            done = self
+                .installer
+                .repeat()
+                .and_then(|()| self.remove_orphans())
+                .and_then(|()| settled());
+        }
+        match done {
+            Ok(()) => self.remove_orphans(),
+            Err(error) => {
+                self.poison.check()?;
+                tracing::warn!(%error, "what the log holds could not be flushed yet");
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes what no manifest names: one of this process must be durable.
+    fn remove_orphans(&self) -> Result<()> {
+        let (orphans, doubtful) = {
+            let mut orphans = self.orphans.lock();
+            (std::mem::take(&mut orphans.0), orphans.1)
+        };
+        if doubtful {
+            return manifest::move_aside(&*self.vfs, &self.dir, &orphans);
+        }
+        for path in orphans {
+            if let Err(error) = self.vfs.remove(&path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove an orphan");
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what was found at open durable, as far as that is not certain: until then nothing goes into the log.
+    fn settle_recovery(&self) -> Result<()> {
+        let _turn = self.turn.lock();
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        if !self.gate.is_unsettled() {
+            return Ok(());
+        }
+        while self.flush_oldest()? {}
+        self.declare_log_done()?;
+        self.gate.settled();
+        Ok(())
+    }
+
+    /// The same after an open that had no room for it. What nothing names may take the room that was missing.
+    pub(super) fn settle_late(&self) -> Result<()> {
+        self.settle_recovery()?;
+        if let Err(error) = self.remove_orphans() {
+            tracing::warn!(%error, "what nothing names stays");
+        }
+        Ok(())
+    }
+
+    /// Two manifests that rely on no log; what the log held is free then.
+    pub(super) fn declare_log_done(&self) -> Result<()> {
+        let edit = Edit::Logs { wal_from: self.numbers.peek(), clean: true };
+        self.installer.install(edit, Copies::Two)?;
+        self.installer.settle()
+    }
+}
