@@ -2,10 +2,10 @@
 //!
 //! A merge claims the store of its runs, a collection its stores, a space job every store with runs that point into the value
 //! files it copies. Flushes claim nothing: they only add. A job that would have to wait for another is begun later; a
-//! collection, which somebody asked for, waits.
+//! collection, which somebody asked for, waits, and what it waits for nobody else begins on.
 
 use crate::sync::{Condvar, Mutex};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +15,21 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// The stores that are claimed.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    held: Mutex<BTreeSet<u16>>,
+    state: Mutex<State>,
     released: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: BTreeSet<u16>,
+    /// How many wait for each store: nothing else begins on it.
+    asked: BTreeMap<u16, usize>,
+}
+
+impl State {
+    fn is_free(&self, stores: &BTreeSet<u16>) -> bool {
+        self.held.is_disjoint(stores)
+    }
 }
 
 /// Stores that are claimed until this is dropped.
@@ -26,38 +39,63 @@ pub(crate) struct Claim {
     stores: BTreeSet<u16>,
 }
 
+/// Stores that somebody will claim as soon as that can be: until then, or until this is dropped, no other job begins on them.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    claims: Arc<Claims>,
+    stores: BTreeSet<u16>,
+}
+
 impl Claims {
-    /// Claims all of `stores`, if none of them is claimed.
+    /// Claims all of `stores`, if none of them is claimed or asked for.
     pub(crate) fn claim(self: &Arc<Self>, stores: BTreeSet<u16>) -> Option<Claim> {
-        let mut held = self.held.lock();
-        if !held.is_disjoint(&stores) {
+        let mut state = self.state.lock();
+        if !state.is_free(&stores) || stores.iter().any(|store| state.asked.contains_key(store)) {
             return None;
         }
-        held.extend(&stores);
+        state.held.extend(&stores);
         Some(Claim { claims: Arc::clone(self), stores })
     }
 
-    /// Claims all of `stores` as soon as that can be; `None` once `give_up` says so.
-    pub(crate) fn wait(
-        self: &Arc<Self>,
-        stores: &BTreeSet<u16>,
-        give_up: &dyn Fn() -> bool,
-    ) -> Option<Claim> {
+    /// Asks for all of `stores`.
+    pub(crate) fn ask(self: &Arc<Self>, stores: BTreeSet<u16>) -> Asked {
+        let mut state = self.state.lock();
+        stores.iter().for_each(|store| *state.asked.entry(*store).or_default() += 1);
+        Asked { claims: Arc::clone(self), stores }
+    }
+
+    /// The stores on which no other job can begin now.
+    pub(crate) fn busy(&self) -> BTreeSet<u16> {
+        let state = self.state.lock();
+        state.held.iter().chain(state.asked.keys()).copied().collect()
+    }
+}
+
+impl Asked {
+    /// Claims the stores as soon as that can be; `None` once `give_up` says so.
+    pub(crate) fn wait(&self, give_up: &dyn Fn() -> bool) -> Option<Claim> {
+        let mut state = self.claims.state.lock();
         while !give_up() {
-            if let Some(claim) = self.claim(stores.clone()) {
-                return Some(claim);
+            if state.is_free(&self.stores) {
+                state.held.extend(&self.stores);
+                let (claims, stores) = (Arc::clone(&self.claims), self.stores.clone());
+                return Some(Claim { claims, stores });
             }
-            let mut held = self.held.lock();
-            if !held.is_disjoint(stores) {
-                self.released.wait_for(&mut held, LOOK_AGAIN);
-            }
+            self.claims.released.wait_for(&mut state, LOOK_AGAIN);
         }
         None
     }
+}
 
-    /// The stores that are claimed now.
-    pub(crate) fn held(&self) -> BTreeSet<u16> {
-        self.held.lock().clone()
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let mut state = self.claims.state.lock();
+        for store in &self.stores {
+            if let Some(count) = state.asked.get_mut(store) {
+                *count -= 1;
+            }
+        }
+        state.asked.retain(|_, count| *count > 0);
     }
 }
 
@@ -70,7 +108,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.claims.held.lock().retain(|store| !self.stores.contains(store));
+        self.claims.state.lock().held.retain(|store| !self.stores.contains(store));
         self.claims.released.notify_all();
     }
 }
@@ -85,14 +123,28 @@ mod tests {
         let first = claims.claim([1, 2].into()).unwrap();
         assert!(claims.claim([2, 3].into()).is_none());
         let other = claims.claim([3].into()).unwrap();
-        assert_eq!(claims.held(), [1, 2, 3].into());
+        assert_eq!(claims.busy(), [1, 2, 3].into());
         std::thread::scope(|scope| {
-            let waits = scope.spawn(|| claims.wait(&[2, 3].into(), &|| false));
+            let waits = scope.spawn(|| claims.ask([2, 3].into()).wait(&|| false));
             drop(first);
-            assert!(claims.wait(&[3].into(), &|| true).is_none());
+            assert!(claims.ask([3].into()).wait(&|| true).is_none());
             drop(other);
             assert!(waits.join().unwrap().is_some());
         });
-        assert!(claims.held().is_empty());
+        assert!(claims.busy().is_empty());
+    }
+
+    #[test]
+    fn nothing_else_begins_on_a_store_that_is_asked_for() {
+        let claims = Arc::new(Claims::default());
+        let (asked, again) = (claims.ask([1, 2].into()), claims.ask([2].into()));
+        assert!(claims.claim([2, 3].into()).is_none());
+        let claim = asked.wait(&|| false).unwrap();
+        drop(asked);
+        assert_eq!(claims.busy(), [1, 2].into());
+        drop(claim);
+        assert_eq!(claims.busy(), [2].into());
+        drop(again);
+        assert!(claims.claim([1, 2].into()).is_some());
     }
 }

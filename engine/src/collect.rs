@@ -26,14 +26,14 @@ use crate::merge::Merge;
 use crate::segment::EntryRef;
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
 use crate::tree::{Run, RunId, StoreMeta, held_by};
-use crate::version::{Snapshot, Store};
+use crate::version::{Snapshot, Store, StoreState, Version};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Keys between two looks at whether to go on.
+/// Keys between two looks at whether to go on, where no callback is asked about each.
 const PIECE_KEYS: u64 = 256;
 
 /// What a callback of the caller fails with. An [`Error`] of the engine comes out as it is, every other one as
@@ -112,7 +112,8 @@ impl GcPlan {
 #[derive(Debug)]
 pub struct Record<'a> {
     meta: &'a StoreMeta,
-    view: &'a Snapshot,
+    /// What knows the files that the entry points into.
+    version: &'a Version,
     entry: EntryRef<'a>,
 }
 
@@ -137,7 +138,7 @@ impl Record<'_> {
         if !self.meta.shape.kind.has_values() {
             return Err(Error::Limit { what: "a store without a value log", len: 0, max: 0 });
         }
-        self.view.version().disk_value(self.meta, self.entry.key(), self.entry.pointer())
+        self.version.disk_value(self.meta, self.entry.key(), self.entry.pointer())
     }
 }
 
@@ -145,7 +146,8 @@ impl Record<'_> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcReport {
-    /// Bindings that were kept, of the stores of the plan; those in runs that had not to be read are counted too.
+    /// Bindings that were kept, of the stores of the plan; those in runs that had not to be read are counted too, a key once for
+    /// each of these runs.
     pub kept: u64,
     /// Bindings that were dropped.
     pub dropped: u64,
@@ -157,8 +159,8 @@ pub struct GcReport {
     pub took: Duration,
     /// There was no room to flush what was in memory: it was not looked at, as if it had been written after the collection.
     pub memory_left_out: bool,
-    /// Not all space could be given back now: there was no room to copy what lives out of files that are mostly dead, or the
-    /// device failed. It will come back later.
+    /// Not all space could be given back now: it was cancelled before its end, the device failed, or there was no room to copy what
+    /// lives out of files that are mostly dead, or for the second copy of the manifest that lets files go. It will come back later.
     pub space_left: bool,
 }
 
@@ -320,14 +322,15 @@ impl Marks {
     }
 }
 
-/// Finds what `keep` does not want in `runs`, which are all of the store, newest first.
+/// Finds what `keep` does not want in `runs`, newest first: all of the store up to the horizon.
 pub(crate) fn mark(
-    meta: &StoreMeta,
+    (version, state): (&Version, &StoreState),
     runs: &[Run],
     keep: &mut Keep,
     view: &Snapshot,
     collection: &Collection,
 ) -> Result<Marks> {
+    let meta = &*state.meta;
     let above = match keep {
         Keep::FromLevel(level) => {
             let kept = |run: &&Run| run.segment.level_range().0 >= stored_level(*level);
@@ -345,18 +348,21 @@ pub(crate) fn mark(
             }
             Some(kept)
         }
-        Keep::Walk(first, next) => Some(walk(meta, looked, first.clone(), next, view, collection)?),
+        Keep::Walk(first, next) => {
+            Some(walk((version, meta), looked, (first, next), view, collection)?)
+        }
         Keep::Filter(_) | Keep::FromLevel(_) => None,
     };
     let mut marks = sweep(meta, (skipped, looked), collection, &mut |at, entry| match keep {
         Keep::Filter(predicate) => {
-            let record = Record { meta, view, entry };
+            collection.check()?;
+            let record = Record { meta, version, entry };
             predicate(&record, view).map_err(from_callback)
         }
         Keep::FromLevel(level) => Ok(entry.level() == 0 || entry.level() >= stored_level(*level)),
         Keep::Retain(_) | Keep::Walk(..) => Ok(kept.as_ref().is_some_and(|k| k.has(at, &entry))),
     })?;
-    marks.kept += skipped.iter().map(|run| run.alive() - run.segment.tombstones()).sum::<u64>();
+    marks.kept += skipped.iter().map(Run::bound).sum::<u64>();
     marks.dead.splice(0..0, skipped.iter().map(|_| None));
     Ok(marks)
 }
@@ -409,21 +415,17 @@ struct Kept<'a> {
     meta: &'a StoreMeta,
     runs: &'a [Run],
     bits: Vec<Bits>,
-    keys: u64,
 }
 
 impl<'a> Kept<'a> {
     fn new(meta: &'a StoreMeta, runs: &'a [Run]) -> Kept<'a> {
         let bits = runs.iter().map(|run| Bits::new(run.segment.entries())).collect();
-        Kept { meta, runs, bits, keys: 0 }
+        Kept { meta, runs, bits }
     }
 
     /// Keeps the binding of a key; answers it if it was not kept before. `None`: it is not bound.
     fn add(&mut self, key: &[u8], collection: &Collection) -> Result<Option<(EntryRef<'a>, bool)>> {
-        self.keys += 1;
-        if self.keys.is_multiple_of(PIECE_KEYS) {
-            collection.check()?;
-        }
+        collection.check()?;
         let size = usize::from(self.meta.shape.key_bytes);
         if key.len() != size {
             let (len, max) = (key.len() as u64, size as u64);
@@ -446,24 +448,22 @@ impl<'a> Kept<'a> {
 }
 
 fn walk<'a>(
-    meta: &'a StoreMeta,
+    (version, meta): (&'a Version, &'a StoreMeta),
     runs: &'a [Run],
-    first: Vec<u8>,
-    next: &mut Next,
-    view: &'a Snapshot,
+    (first, next): (&[u8], &mut Next),
+    view: &Snapshot,
     collection: &Collection,
 ) -> Result<Kept<'a>> {
-    let (mut kept, mut key) = (Kept::new(meta, runs), Some(first));
+    let (mut kept, mut unbound) = (Kept::new(meta, runs), BTreeSet::new());
+    let mut key = Some(first.to_vec());
     while let Some(now) = key {
         let found = kept.add(&now, collection)?;
-        if found.is_some_and(|(_, new)| !new) {
+        let new = found.map_or_else(|| unbound.insert(now.clone()), |(_, new)| new);
+        if !new {
             break; // it goes in a circle
         }
-        let record = found.map(|(entry, _)| Record { meta, view, entry });
+        let record = found.map(|(entry, _)| Record { meta, version, entry });
         key = next(&now, record.as_ref(), view).map_err(from_callback)?;
-        if found.is_none() && key.as_ref() == Some(&now) {
-            break;
-        }
     }
     Ok(kept)
 }

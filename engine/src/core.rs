@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use upkeep::Upkeep;
 
+mod closing;
 mod collection;
 mod reclaim;
 mod settle;
@@ -245,7 +246,7 @@ impl Core {
     /// Ends the active generation, and leaves its flush to the background.
     pub(crate) fn freeze(&self) -> Result<()> {
         self.writable()?;
-        while let Err(blocked) = self.gate.freeze()? {
+        while let Err(blocked) = self.gate.freeze(&mut |_| ())? {
             self.unblock(blocked)?;
         }
         Ok(())
@@ -254,7 +255,7 @@ impl Core {
     /// Waits until at most `frozen_max` generations wait for their flush; with nobody in the background, flushes.
     fn drain(&self, frozen_max: usize) -> Result<()> {
         match self.options.background {
-            Background::Threads => self.gate.wait_for_flush(frozen_max),
+            Background::Threads => self.gate.wait_for_flush(&|frozen| frozen <= frozen_max),
             Background::Stepped => {
                 while self.gate.backlog().0 > frozen_max {
                     self.flush_oldest()?;
@@ -293,7 +294,7 @@ impl Core {
 
     /// Gives back what the log of an idle database takes: all but one small file.
     pub(crate) fn shrink_log(&self) -> Result<()> {
-        if self.gate.freeze()?.is_err() {
+        if self.gate.freeze(&mut |_| ())?.is_err() {
             return Ok(()); // not idle any more
         }
         while self.flush_oldest()? {}
@@ -328,6 +329,7 @@ impl Core {
             }
             return Err(error);
         }
+        self.upkeep.horizon.flushed(generation.last_seq(), &self.cell);
         self.gate.flushed(&generation, began.elapsed());
         self.installer.settle()?;
         self.upkeep.wake();
@@ -364,58 +366,6 @@ impl Core {
             self.unblock(blocked)?;
         }
         Ok(())
-    }
-
-    /// Flushes everything, says in two manifests that no log is relied on, keeps one small WAL, gives the lock back.
-    pub(crate) fn close(&self, join: impl FnOnce()) -> Result<()> {
-        // A second close waits for the first: when either returns, the directory is free.
-        let _turn = self.turn.lock();
-        let first = self.gate.close();
-        self.cancel_collection();
-        self.pacer.stop();
-        self.upkeep.end();
-        join();
-        if !first {
-            return Ok(());
-        }
-        let result = match self.access {
-            Access::ReadOnly => Ok(()),
-            Access::ReadWrite => self.last_flush(),
-        };
-        // Before anything goes that a snapshot may read: it is told that the database is closed, not that a file is missing.
-        self.shared.closed.store(true, Ordering::Release);
-        // A collection that runs on the thread of its caller may still be at it: nothing more of it counts.
-        self.installer.end();
-        // What could not be flushed is in its WALs alone: they stay as they are.
-        self.pool.serve(result.is_ok());
-        drop(self.gate.release());
-        if self.access == Access::ReadWrite && result.is_ok() {
-            self.pool.shrink(WAL_BYTES_MIN.min(self.options.wal_bytes_max));
-        }
-        self.pool.serve(false);
-        drop(self.lock.lock().take());
-        result
-    }
-
-    fn last_flush(&self) -> Result<()> {
-        self.poison.check()?;
-        let flushed = self.gate.freeze_last().and_then(|used| {
-            while self.flush_oldest()? {}
-            if used && let Err(error) = self.tidy() {
-                self.poison.check()?;
-                tracing::warn!(%error, "what is shadowed stays for now");
-            }
-            let manifest = self.installer.manifest();
-            if used || !manifest.clean || self.installer.holds_freed() {
-                self.declare_log_done()?;
-            }
-            Ok(())
-        });
-        if flushed.is_err() && self.poison.check().is_ok() {
-            // No room to flush: then at least the log shall hold it all.
-            self.gate.sync_last()?;
-        }
-        flushed
     }
 }
 

@@ -150,13 +150,15 @@ impl Database {
     pub fn step(&self, job: Job) -> Result<bool> {
         self.core().writable()?;
         self.core().let_go_at_once();
-        match job {
+        let done = match job {
             Job::Flush => self.core().flush_oldest(),
             Job::Merge => self.core().merge(When::Due),
             Job::MergeIdle => self.core().merge(When::Idle),
             Job::Space => self.core().space(),
             Job::Shrink => self.core().shrink_log().map(|()| true),
-        }
+        };
+        self.core().let_go_at_once();
+        done
     }
 
     /// Begins a collection: drops what `plan` does not keep, and gives the disk back. It goes on in a thread of its own, beside
@@ -169,35 +171,27 @@ impl Database {
     /// [`Error::WrongDatabase`], [`Error::Limit`] for a singleton, [`Error::Closed`], [`Error::ReadOnly`]. What goes wrong later
     /// is told by [`Collection::wait`](crate::Collection::wait).
     pub fn gc(&self, plan: GcPlan) -> Result<Gc> {
-        let begun = self.core().begin_collection(&plan)?;
-        let Gc::Started(collection) = &begun else { return Ok(begun) };
+        let task = match self.core().begin_collection(plan)? {
+            Ok(task) => task,
+            Err(other) => return Ok(Gc::Running(other)),
+        };
+        let collection = task.handle();
         if self.core().options.background == Background::Stepped {
-            self.core().collect(plan, collection);
-            return Ok(begun);
+            self.core().collect(task);
+            return Ok(Gc::Started(collection));
         }
-        let (core, mine, alarmed) =
-            (Arc::clone(&self.handle.core), collection.clone(), collection.clone());
+        let (core, woken) = (Arc::clone(&self.handle.core), Arc::clone(&self.handle.core));
         let body = move || {
             lower_priority();
-            core.collect(plan, &mine);
+            core.collect(task);
         };
-        let (poison, gate) = (Arc::clone(&self.core().poison), Arc::clone(&self.handle.core));
-        let panicked = move || {
-            alarmed.finish(gate.poison.check().map(|()| Default::default()));
-            gate.gate.wake();
-        };
-        match Worker::spawn("gc", poison, body, panicked) {
-            Ok(worker) => {
-                let mut workers = self.handle.workers.lock();
-                workers.retain(|worker| !worker.is_finished());
-                workers.push(worker);
-                Ok(begun)
-            }
-            Err(error) => {
-                collection.finish(Err(error.clone()));
-                Err(error)
-            }
-        }
+        // Held until the thread is among those that a close waits for.
+        let mut workers = self.handle.workers.lock();
+        let worker =
+            Worker::spawn("gc", Arc::clone(&self.core().poison), body, move || woken.gate.wake())?;
+        workers.retain(|worker| !worker.is_finished());
+        workers.push(worker);
+        Ok(Gc::Started(collection))
     }
 
     /// Flushes, merges the runs of every store into as few as there can be, and gives all dead space back. Never needed: the

@@ -44,8 +44,7 @@ pub(crate) use queue::Task;
 pub(crate) enum Blocked {
     /// Too many generations wait for their flush.
     Backlog,
-    /// What was found at open is not flushed and in manifests of this process yet, and whether it would survive a power
-    /// cut is not known.
+    /// What was found at open is not in manifests of this process yet: it may not survive a power cut.
     Unsettled,
     /// The gate was left while a WAL was awaited: what was decided before no longer holds.
     Again,
@@ -392,12 +391,13 @@ impl Gate {
     }
 
     /// Freezes the active generation without a successor; the next commit begins one. Nothing to do when it has no
-    /// commits.
-    pub(crate) fn freeze(&self) -> Result<Passed<()>> {
+    /// commits. `at` is told the newest commit before that, while nobody can commit and nothing of it can be flushed.
+    pub(crate) fn freeze(&self, at: &mut dyn FnMut(u64)) -> Result<Passed<()>> {
         let mut g = self.enter()?;
         if g.frozen >= FROZEN_MAX && g.active.is_some() {
             return Ok(Err(Blocked::Backlog));
         }
+        at(g.last_seq);
         self.freeze_active(&mut g);
         Ok(Ok(()))
     }

@@ -106,6 +106,11 @@ impl Run {
         self.segment.entries().saturating_sub(self.dead())
     }
 
+    /// How many bind a key. Where there is a mask all tombstones are dead: whoever makes one buries them first.
+    pub(crate) fn bound(&self) -> u64 {
+        self.segment.entries().saturating_sub(self.segment.tombstones().max(self.dead()))
+    }
+
     /// The entry of a key, tombstone or not, unless it is dead.
     #[inline]
     pub(crate) fn get(&self, hash: u64, key: &[u8]) -> Result<Option<EntryRef<'_>>> {

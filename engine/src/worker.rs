@@ -2,11 +2,37 @@
 
 use crate::error::{Error, Result};
 use crate::poison::Poison;
+use std::cell::Cell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+
+thread_local! {
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Is the calling thread at work for a database, so that a close waits for it?
+pub(crate) fn is_worker() -> bool {
+    IS_WORKER.get()
+}
+
+/// The calling thread is at work for a database until this is dropped.
+#[derive(Debug)]
+pub(crate) struct AtWork(bool);
+
+impl AtWork {
+    pub(crate) fn begin() -> AtWork {
+        AtWork(IS_WORKER.replace(true))
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        IS_WORKER.set(self.0);
+    }
+}
 
 /// A thread that runs until its body returns.
 #[derive(Debug)]
@@ -23,6 +49,7 @@ impl Worker {
         alarm: impl FnOnce() + Send + 'static,
     ) -> Result<Worker> {
         let run = move || {
+            let _at_work = AtWork::begin();
             if catch_unwind(AssertUnwindSafe(body)).is_err() {
                 let panic = io::Error::other(format!("the {name} thread panicked"));
                 poison.set(Error::io("run", Path::new(name), panic));

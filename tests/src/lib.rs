@@ -1,5 +1,6 @@
 //! Whole-system tests of rollstore. What the tests share stands here; the tests themselves stand in `tests/`.
 
+pub mod chain;
 pub mod damage;
 pub mod golden;
 pub mod matrix;

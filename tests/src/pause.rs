@@ -1,10 +1,12 @@
-//! A disk that stops one operation in the middle until the test lets it go on: what others do meanwhile is then not a
-//! matter of chance.
+//! A disk that stops one operation in the middle until the test lets it go on, and a stop for callbacks: what others do
+//! meanwhile is then not a matter of chance. And the bound that turns a hang into a failure.
 
 use rollstore_engine::vfs::{File, LockOutcome, Mapping, SyncPoint, Vfs};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
 
 /// Which operation stops: the next one of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,83 @@ struct State {
 }
 
 type Shared = Arc<(Mutex<State>, Condvar)>;
+
+/// A stop in a callback, in the hand of the test. Dropped, it lets everybody pass.
+#[derive(Debug, Default)]
+pub struct Stop(Arc<(Mutex<Reached>, Condvar)>);
+
+/// The same in the hand of the callback.
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<(Mutex<Reached>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Reached {
+    times: u64,
+    open: bool,
+}
+
+impl Stop {
+    /// Nobody passes yet.
+    pub fn new() -> Stop {
+        Stop::default()
+    }
+
+    /// For the callback.
+    pub fn gate(&self) -> Gate {
+        Gate(Arc::clone(&self.0))
+    }
+
+    /// Waits until somebody has come to it.
+    pub fn wait(&self) {
+        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.times == 0 {
+            state = self.0.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Lets everybody pass from now on.
+    pub fn release(&self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).open = true;
+        self.0.1.notify_all();
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl Gate {
+    /// Comes to the stop, and waits until it is open.
+    pub fn pass(&self) {
+        let mut state = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.times += 1;
+        self.0.1.notify_all();
+        while !state.open {
+            state = self.0.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Runs `work` on a thread of its own and waits for it: a hang fails, and blocks nobody.
+///
+/// # Panics
+/// When it does not end in two minutes, or panics itself.
+pub fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, wait) = mpsc::channel();
+    let worker = thread::spawn(move || {
+        let result = work();
+        done.send(()).ok();
+        result
+    });
+    let waited = wait.recv_timeout(Duration::from_secs(120));
+    assert!(waited != Err(mpsc::RecvTimeoutError::Timeout), "it hangs");
+    match worker.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
 
 /// A file system over another one; clones are the same one.
 #[derive(Debug, Clone)]

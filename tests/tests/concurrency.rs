@@ -12,9 +12,9 @@ use rollstore_engine::vfs::SyncPoint;
 use rollstore_engine::vfs::fault::FaultVfs;
 use rollstore_engine::vfs::sim::{Cut, SimVfs};
 use rollstore_tests::model::scale;
-use rollstore_tests::pause::{At, PauseVfs};
+use rollstore_tests::pause::{At, PauseVfs, ends};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -103,20 +103,6 @@ impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Release);
     }
-}
-
-/// Runs `work` on a thread of its own and waits for it: a hang fails, and blocks nobody.
-fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, wait) = mpsc::channel();
-    let worker = thread::spawn(move || {
-        let result = work();
-        done.send(()).ok();
-        result
-    });
-    if wait.recv_timeout(Duration::from_secs(120)) == Err(mpsc::RecvTimeoutError::Timeout) {
-        panic!("it hangs");
-    }
-    worker.join().unwrap()
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! Collections: the order of their steps, and what a full disk, a cancel and a close change about it.
 //!
 //! ```text
-//! claim the stores -> freeze, flush: the horizon -> mark -> masks -> one manifest for the whole plan
-//!   -> claim all stores -> give back what is mostly dead
+//! gc          ask for the stores -> freeze: the horizon
+//! its thread  claim the stores -> flush up to the horizon -> mark -> masks -> one manifest for the whole plan
+//!             -> claim all stores -> give back what is mostly dead
 //! ```
+//!
+//! *What is committed after `gc` was called is never looked at*: it is in generations after the horizon, and so in other runs, for
+//! nothing merges runs of these stores from then on. All other stores are seen as they were there too.
 //!
 //! Until the manifest nothing has changed: whatever ends the collection before leaves everything as it was. After it what was
 //! dropped stays dropped, also if its second copy cannot be written: what goes wrong from there on costs only space, and the
@@ -11,14 +15,16 @@
 
 use super::Core;
 use super::reclaim::{COLLECTED_PERCENT, Reclaimed};
-use crate::collect::{Collection, GcPlan, GcReport, Marks, mark};
+use crate::claims::Asked;
+use crate::collect::{CallbackError, Collection, GcPlan, GcReport, Marks, mark};
 use crate::error::{Error, Result};
 use crate::install::Installed;
+use crate::options::Background;
 use crate::pace::{Errand, SYNC_BYTES};
-use crate::sync::Ordering;
+use crate::sync::{Mutex, Ordering};
 use crate::tree::Run;
-use crate::version::{StoreState, View};
-use std::collections::BTreeSet;
+use crate::version::{StoreState, Version, VersionCell, View};
+use crate::worker::AtWork;
 use std::time::Instant;
 
 /// What asking for a collection came to.
@@ -31,9 +37,90 @@ pub enum Gc {
     Running(Collection),
 }
 
+/// A collection that is to be run.
+#[derive(Debug)]
+pub(crate) struct Task {
+    plan: GcPlan,
+    asked: Asked,
+    end: End,
+}
+
+impl Task {
+    /// For those who wait for it.
+    pub(crate) fn handle(&self) -> Collection {
+        self.end.0.clone()
+    }
+}
+
+/// One that ended without a result would seem to run for ever.
+#[derive(Debug)]
+struct End(Collection);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.finish(Err(match std::thread::panicking() {
+            true => Error::Callback(CallbackError::from("it panicked").into()),
+            false => Error::Cancelled,
+        }));
+    }
+}
+
+/// Up to which commit the collection under way looks.
+#[derive(Debug, Default)]
+pub(crate) struct Horizon(Mutex<Option<Moment>>);
+
+#[derive(Debug)]
+struct Moment {
+    seq: u64,
+    /// All stores when just that was flushed.
+    version: Option<Version>,
+    /// There was no room to flush what was in memory.
+    memory_left_out: bool,
+}
+
+impl Horizon {
+    /// Nobody can commit now, and `seq` is the newest commit.
+    fn fix(&self, seq: u64, cell: &VersionCell) {
+        let mut horizon = self.0.lock();
+        let moment = horizon.insert(Moment { seq, version: None, memory_left_out: false });
+        // Not before it is said what is waited for: a flush may end at any time.
+        let now = cell.current();
+        if now.generations().all(|generation| generation.bytes() == 0) {
+            moment.version = Some(now.without_memory());
+        }
+    }
+
+    /// Commits up to `seq` are flushed, and no later ones yet.
+    pub(crate) fn flushed(&self, seq: u64, cell: &VersionCell) {
+        let mut horizon = self.0.lock();
+        if let Some(moment) = horizon.as_mut().filter(|m| m.version.is_none() && m.seq <= seq) {
+            moment.version = Some(cell.current().without_memory());
+        }
+    }
+
+    /// What is not flushed yet will not be: the horizon is what is.
+    fn leave_memory_out(&self, seq: u64, version: Version) {
+        let mut horizon = self.0.lock();
+        if horizon.as_ref().is_none_or(|moment| moment.version.is_none()) {
+            *horizon = Some(Moment { seq, version: Some(version), memory_left_out: true });
+        }
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.0.lock().as_ref().is_some_and(|moment| moment.version.is_some())
+    }
+
+    fn clear(&self) -> Option<Moment> {
+        self.0.lock().take()
+    }
+}
+
 impl Core {
-    /// Registers a collection; it is the caller who runs it then.
-    pub(crate) fn begin_collection(&self, plan: &GcPlan) -> Result<Gc> {
+    /// Registers a collection and fixes its horizon. `Err` inside: another one is under way.
+    pub(crate) fn begin_collection(
+        &self,
+        plan: GcPlan,
+    ) -> Result<std::result::Result<Task, Collection>> {
         self.writable()?;
         for (store, _) in &plan.stores {
             if store.meta.database != self.shared.database {
@@ -43,13 +130,42 @@ impl Core {
                 return Err(Error::Limit { what: "keys of a singleton", len: 1, max: 0 });
             }
         }
-        let mut slot = self.upkeep.collection.lock();
-        if let Some(running) = slot.as_ref().filter(|other| !other.is_finished()) {
-            return Ok(Gc::Running(running.clone()));
+        let collection = Collection::new();
+        {
+            let mut slot = self.upkeep.collection.lock();
+            if let Some(running) = slot.as_ref().filter(|other| !other.is_finished()) {
+                return Ok(Err(running.clone()));
+            }
+            *slot = Some(collection.clone());
         }
-        let new = Collection::new();
-        *slot = Some(new.clone());
-        Ok(Gc::Started(new))
+        let asked = self.claims.ask(plan.stores.iter().map(|(store, _)| store.id()).collect());
+        let task = Task { plan, asked, end: End(collection) };
+        self.fix_horizon()?;
+        Ok(Ok(task))
+    }
+
+    /// What was committed so far is in front of the horizon; without room to see to that, what is flushed.
+    fn fix_horizon(&self) -> Result<()> {
+        let horizon = &self.upkeep.horizon;
+        let mut fix = |seq| horizon.fix(seq, &self.cell);
+        loop {
+            let blocked = match self.gate.freeze(&mut fix)? {
+                Ok(()) => return Ok(()),
+                Err(blocked) => blocked,
+            };
+            match self.unblock(blocked) {
+                Err(Error::NoSpace { .. }) => {
+                    self.leave_memory_out();
+                    return Ok(());
+                }
+                unblocked => unblocked?,
+            }
+        }
+    }
+
+    fn leave_memory_out(&self) {
+        let (manifest, version) = self.installer.now();
+        self.upkeep.horizon.leave_memory_out(manifest.last_seq, version);
     }
 
     /// Ends the collection under way, if there is one, without waiting for that.
@@ -61,46 +177,50 @@ impl Core {
     }
 
     /// Runs a collection to its end.
-    pub(crate) fn collect(&self, plan: GcPlan, collection: &Collection) {
-        let done = self.collect_all(plan, collection);
+    pub(crate) fn collect(&self, mut task: Task) {
+        let _at_work = AtWork::begin();
+        let done = self.collect_all(&mut task);
         if let Err(error) = &done {
             tracing::warn!(%error, "a collection failed");
         }
-        self.let_go(Errand::Asked(collection.cancelled()));
+        self.upkeep.horizon.clear();
+        // What it was asked about holds stores.
+        let Task { asked, end, .. } = task;
+        drop(asked);
+        self.let_go(Errand::Asked(end.0.cancelled()));
         self.hold_reserve();
-        collection.finish(done);
-        self.upkeep.wake();
+        self.upkeep.look_again();
+        end.0.finish(done);
     }
 
-    fn collect_all(&self, mut plan: GcPlan, collection: &Collection) -> Result<GcReport> {
-        let began = Instant::now();
-        let stores: BTreeSet<u16> = plan.stores.iter().map(|(store, _)| store.id()).collect();
+    fn collect_all(&self, task: &mut Task) -> Result<GcReport> {
+        let Task { plan, asked, end: End(collection) } = task;
+        let (began, mut report) = (Instant::now(), GcReport::default());
         let give_up = || collection.cancelled().load(Ordering::Relaxed);
-        let claim = self.claims.wait(&stores, &give_up).ok_or(Error::Cancelled)?;
-        let mut report = GcReport { memory_left_out: self.horizon()?, ..GcReport::default() };
+        let claim = asked.wait(&give_up).ok_or(Error::Cancelled)?;
+        let (seq, then) = self.flush_to_horizon(&mut report)?;
         collection.check()?;
         let (manifest, version) = self.installer.now();
-        let view = View::of_runs(&version, manifest.last_seq);
+        let view = View::of_runs(&then, seq);
         let mut marked: Vec<(&StoreState, Marks)> = Vec::new();
         for (store, keep) in &mut plan.stores {
             let Some(state) = version.store(store.id()) else { continue };
-            let marks = mark(&state.meta, state.tree.runs(), keep, &view, collection)?;
+            let marks = mark((&version, state), upto(state, seq), keep, &view, collection)?;
             (report.kept, report.dropped) =
                 (report.kept + marks.kept, report.dropped + marks.dropped);
             marked.push((state, marks));
         }
         let (level_from, errand) = (plan.level_from(), Errand::Asked(collection.cancelled()));
         // Callbacks may hold on to the moment of the collection, and so to what it drops.
-        drop(plan);
+        drop(std::mem::take(plan));
         let mut masks = 0;
         let mut write = || {
-            self.change(|rewrite, made| {
+            self.job(errand, |rewrite, made| {
                 (rewrite.collection, rewrite.level_from, masks) = (true, level_from, 0);
                 for (state, marks) in &marked {
-                    let runs: &[Run] = state.tree.runs();
                     let described = manifest.stores.iter().find(|s| s.id == state.meta.id);
                     let described = described.map_or(&[][..], |store| &store.runs);
-                    let runs = (runs, described);
+                    let runs = (upto(state, seq), described);
                     let bytes = marks.write(&self.files, &state.meta, runs, rewrite, made)?;
                     masks += bytes;
                     self.pacer.spend(bytes + SYNC_BYTES, errand)?;
@@ -118,11 +238,12 @@ impl Core {
         let Installed { freed, written } = installed.unwrap_or_default();
         (report.bytes_freed, report.bytes_written) = (freed, masks + written);
         collection.wrote(report.bytes_written);
-        drop((claim, view, marked));
+        drop((claim, view, then, marked));
         drop(version);
-        self.settle_collection(errand);
+        // Now nobody holds what was dropped, and what follows may need the room.
+        self.let_go(errand);
         let (reclaimed, whole) = self.reclaim_collected(collection);
-        report.space_left = !whole || self.settle_change(errand).is_err();
+        report.space_left = !whole || self.second_copy().is_err();
         report.bytes_freed += reclaimed.freed;
         report.bytes_written += reclaimed.written;
         collection.wrote(reclaimed.written);
@@ -130,34 +251,36 @@ impl Core {
         Ok(report)
     }
 
-    /// Sees to it that what was committed so far is in runs. True if there is no room for that: what is in memory is left out
-    /// then.
-    fn horizon(&self) -> Result<bool> {
-        match self.flush() {
-            Ok(()) => Ok(false),
-            Err(Error::NoSpace { .. }) => Ok(true),
-            Err(error) => Err(error),
+    /// Sees to it that what is in front of the horizon is in runs; answers the last commit of it, and all stores as they were
+    /// there.
+    fn flush_to_horizon(&self, report: &mut GcReport) -> Result<(u64, Version)> {
+        let is_flushed = || self.upkeep.horizon.is_flushed();
+        let flushed = match self.options.background {
+            Background::Threads => self.gate.wait_for_flush(&|frozen| frozen == 0 || is_flushed()),
+            Background::Stepped => loop {
+                if is_flushed() {
+                    break Ok(());
+                }
+                match self.flush_oldest() {
+                    Ok(true) => {}
+                    flushed => break flushed.map(drop),
+                }
+            },
+        };
+        match flushed {
+            Err(Error::NoSpace { .. }) => self.leave_memory_out(),
+            flushed => flushed?,
         }
-    }
-
-    /// Writes the second copy of the manifest of a collection, if need be into the room held in reserve. It has happened
-    /// already, so a failure is no failure of it: until the copy is there, what it freed stays.
-    fn settle_collection(&self, errand: Errand<'_>) {
-        let mut settled = self.settle_change(errand);
-        if matches!(settled, Err(Error::NoSpace { .. })) {
-            self.reserve.give();
-            settled = self.settle_change(errand);
-        }
-        if let Err(error) = settled {
-            tracing::warn!(%error, "what a collection freed could not be given back yet");
-        }
+        let moment = self.upkeep.horizon.clear().ok_or(Error::Superseded)?;
+        report.memory_left_out = moment.memory_left_out;
+        Ok((moment.seq, moment.version.ok_or(Error::Superseded)?))
     }
 
     /// Copies what lives out of what is mostly dead, job after job; says whether that was done to the end.
     fn reclaim_collected(&self, collection: &Collection) -> (Reclaimed, bool) {
         let give_up = || collection.cancelled().load(Ordering::Relaxed);
         let mut sum = Reclaimed::default();
-        let Some(claim) = self.claims.wait(&self.all_stores(), &give_up) else {
+        let Some(claim) = self.claims.ask(self.all_stores()).wait(&give_up) else {
             return (sum, false);
         };
         let errand = Errand::Asked(collection.cancelled());
@@ -172,4 +295,11 @@ impl Core {
             }
         }
     }
+}
+
+/// The runs of what was committed up to `seq`: no run holds that and later commits too.
+fn upto(state: &StoreState, seq: u64) -> &[Run] {
+    let runs = state.tree.runs();
+    let later = runs.iter().take_while(|run| run.segment.seq_range().0 > seq).count();
+    runs.get(later..).unwrap_or_default()
 }

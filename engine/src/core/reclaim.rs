@@ -55,6 +55,7 @@ impl Core {
     /// Gives dead space back if there is more than the bound allows; false if there is not, or nothing can be done about it now.
     pub(crate) fn space(&self) -> Result<bool> {
         self.poison.check()?;
+        self.second_copy()?;
         let space = {
             let (manifest, version) = self.installer.now();
             Space::estimated(&version, &manifest)?
@@ -97,7 +98,7 @@ impl Core {
         stores: &BTreeSet<u16>,
         watched: &Collection,
     ) -> Result<Option<Installed>> {
-        let done = self.change(|rewrite, made| {
+        self.job(OWN, |rewrite, made| {
             let (manifest, version) = self.installer.now();
             for state in version.stores.iter().filter(|state| stores.contains(&state.meta.id)) {
                 let runs = state.tree.runs();
@@ -107,11 +108,7 @@ impl Core {
                 marks.write(&self.files, &state.meta, (runs, described), rewrite, made)?;
             }
             Ok(())
-        })?;
-        if done.is_some() {
-            self.settle_change(OWN)?;
-        }
-        Ok(done)
+        })
     }
 
     /// If more than `bound` percent of what lives is dead, writes again what is least alive, until `target` percent are left or
@@ -123,7 +120,7 @@ impl Core {
         errand: Errand<'_>,
     ) -> Result<Option<Reclaimed>> {
         let mut written = 0;
-        let changed = self.change(|rewrite, made| {
+        let done = self.job(errand, |rewrite, made| {
             let (manifest, version) = self.installer.now();
             let space = Space::known(&version, &manifest);
             if !space.exceeds(bound) {
@@ -152,8 +149,7 @@ impl Core {
             copied.describe(&lives, files, rewrite);
             Ok(())
         })?;
-        let Some(done) = changed else { return Ok(None) };
-        self.settle_change(errand)?;
+        let Some(done) = done else { return Ok(None) };
         self.upkeep.rewritten.fetch_add(written, Ordering::Relaxed);
         Ok(Some(Reclaimed { freed: done.freed, written: written + done.written }))
     }
@@ -170,14 +166,14 @@ impl Core {
         for _ in 0..runs() {
             go_on(runs())?;
             if !self.merge(When::Full)? {
-                let _idle = self.claims.wait(&self.all_stores(), &over).ok_or(Error::Closed)?;
+                let _idle = self.claims.ask(self.all_stores()).wait(&over).ok_or(Error::Closed)?;
                 let left = |state: &StoreState| merge_of(state.tree.runs(), When::Full).is_some();
                 if !self.cell.load().stores.iter().any(left) {
                     break;
                 }
             }
         }
-        let claim = self.claims.wait(&self.all_stores(), &over).ok_or(Error::Closed)?;
+        let claim = self.claims.ask(self.all_stores()).wait(&over).ok_or(Error::Closed)?;
         self.mask_shadowed(claim.stores(), &Collection::new())?;
         let percent = (COMPACTED_PERCENT, COMPACTED_PERCENT);
         while self.reclaim(&claim, percent, Errand::Own { urgent: true })?.is_some() {

@@ -24,7 +24,7 @@ impl Core {
             let (len, max) = (len as u64, NAME_BYTES_MAX as u64);
             return Err(Error::Limit { what: "store name length", len, max });
         }
-        let _turn = self.turn.lock();
+        let _turn = self.turn()?;
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }

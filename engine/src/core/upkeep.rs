@@ -7,6 +7,7 @@
 //! jobs go on.
 
 use super::Core;
+use super::collection::Horizon;
 use crate::collect::Collection;
 use crate::compact::{Caps, Merger, Moved, Size, debt, full, idle, tiered};
 use crate::edit::{Edit, Rewrite};
@@ -70,6 +71,8 @@ pub(crate) struct Upkeep {
     pub(crate) rewritten: AtomicU64,
     /// The collection under way, or the last one.
     pub(super) collection: Mutex<Option<Collection>>,
+    /// Up to which commit it looks.
+    pub(super) horizon: Horizon,
     /// Stands for the sweeps that nobody asked for: a close ends them.
     pub(super) own: Mutex<Option<Collection>>,
 }
@@ -91,6 +94,12 @@ impl Upkeep {
     pub(crate) fn wake(&self) {
         *self.woken.lock() = true;
         self.changed.notify_all();
+    }
+
+    /// Something that was in the way is not any more.
+    pub(super) fn look_again(&self) {
+        self.seen.store(0, Ordering::Relaxed);
+        self.wake();
     }
 
     /// There is nothing to do any more.
@@ -191,7 +200,7 @@ impl Core {
             self.let_some_go();
             return false;
         }
-        if let Err(error) = self.installer.settle() {
+        if let Err(error) = self.second_copy() {
             self.upkeep.bar(&BTreeSet::new(), false, error);
             return false;
         }
@@ -201,7 +210,7 @@ impl Core {
             || (idle && self.merged(When::Idle, &barred));
         if done {
             self.upkeep.succeeded();
-        } else if self.claims.held().is_empty() {
+        } else if self.claims.busy().is_empty() {
             self.upkeep.seen.store(now, Ordering::Relaxed);
         }
         self.let_some_go();
@@ -242,7 +251,7 @@ impl Core {
 
     /// Which stores to merge in one job, `barred` ones left out: the one with the least to write, and as many more as are small.
     fn to_merge(&self, when: When, barred: &BTreeSet<u16>) -> BTreeSet<u16> {
-        let busy = self.claims.held();
+        let busy = self.claims.busy();
         let mut due: Vec<(u64, u16)> = Vec::new();
         for state in &self.cell.current().stores {
             let left_out = busy.contains(&state.meta.id) || barred.contains(&state.meta.id);
@@ -262,6 +271,7 @@ impl Core {
 
     fn merge_all(&self, stores: &BTreeSet<u16>, when: When) -> Result<bool> {
         self.poison.check()?;
+        self.second_copy()?;
         if stores.is_empty() {
             return Ok(false);
         }
@@ -319,31 +329,11 @@ impl Core {
         });
     }
 
-    /// Does a job, and writes the second copy of its manifest. `None` if it made nothing.
+    /// Does a job: what `work` made is made durable and installed, and what that frees let go; if it fails, what was made is
+    /// removed. `None` if there was nothing to change.
     pub(super) fn job(
         &self,
         errand: Errand<'_>,
-        work: impl FnOnce(&mut Rewrite, &mut Made) -> Result<()>,
-    ) -> Result<Option<Installed>> {
-        let done = self.change(work)?;
-        if done.is_some() {
-            self.settle_change(errand)?;
-        }
-        Ok(done)
-    }
-
-    /// Writes what is owed of manifests; then what the newest of them does without may go.
-    pub(super) fn settle_change(&self, errand: Errand<'_>) -> Result<()> {
-        self.installer.settle()?;
-        self.let_go(errand);
-        self.upkeep.wake();
-        Ok(())
-    }
-
-    /// Changes the database: what `work` made is made durable and installed; if that fails, removed. When this returns `Ok` it
-    /// has happened, but the second copy of its manifest is owed. `None` if there was nothing to change.
-    pub(super) fn change(
-        &self,
         work: impl FnOnce(&mut Rewrite, &mut Made) -> Result<()>,
     ) -> Result<Option<Installed>> {
         let (mut rewrite, mut made) = (Rewrite::default(), Made::default());
@@ -357,7 +347,15 @@ impl Core {
             return Ok(None);
         }
         match self.installer.install(Edit::Rewrite(rewrite), Copies::Two) {
-            Ok(installed) => Ok(Some(installed)),
+            Ok(installed) => {
+                // It counts: an error now would say that nothing had changed.
+                if let Err(error) = self.second_copy() {
+                    tracing::warn!(%error, "a manifest that frees space has no second copy yet");
+                }
+                self.let_go(errand);
+                self.upkeep.wake();
+                Ok(Some(installed))
+            }
             Err(error) => {
                 // After a poison the manifest may be there and name them.
                 if self.poison.check().is_ok() {
@@ -365,6 +363,17 @@ impl Core {
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Writes the second copy of a manifest if one is owed, and if need be in the room of the reserve.
+    pub(super) fn second_copy(&self) -> Result<()> {
+        match self.installer.settle() {
+            Err(Error::NoSpace { .. }) => {
+                self.reserve.give();
+                self.installer.settle()
+            }
+            settled => settled,
         }
     }
 

@@ -19,7 +19,7 @@ impl Gate {
                 return Err(Error::BulkInProgress);
             }
         }
-        if let Err(blocked) = self.freeze()? {
+        if let Err(blocked) = self.freeze(&mut |_| ())? {
             return Ok(Err(blocked));
         }
         let mut g = self.enter()?;

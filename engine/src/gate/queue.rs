@@ -93,14 +93,14 @@ impl Gate {
         self.changed.notify_all();
     }
 
-    /// Waits until the backlog is shorter, or a flush failed: then that is the answer, and the next caller has it tried
-    /// again.
-    pub(crate) fn wait_for_flush(&self, frozen_max: usize) -> Result<()> {
+    /// Waits until `enough`, which is told how many generations wait, was flushed, or a flush failed: then that is the answer,
+    /// and the next caller has it tried again.
+    pub(crate) fn wait_for_flush(&self, enough: &dyn Fn(usize) -> bool) -> Result<()> {
         let mut g = self.enter()?;
         // An old failure is no answer: have it tried again first.
         g.flush_error = None;
         self.changed.notify_all();
-        while g.frozen > frozen_max {
+        while !enough(g.frozen) {
             if let Some(error) = g.flush_error.clone() {
                 return Err(error);
             }
@@ -250,6 +250,11 @@ impl Gate {
         let first = !std::mem::replace(&mut g.closed, true);
         self.changed.notify_all();
         first
+    }
+
+    /// Has writing ended?
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
     }
 
     /// After [`Gate::close`]: freezes what is left, whatever the backlog. Says whether the log was used at all, or

@@ -1,14 +1,18 @@
-//! Does a database show exactly the commits up to some `p`: every store, every singleton, every iterator, every value?
+//! Does a database show exactly the events up to some `p`: every store, every singleton, every iterator, every value? And
+//! is nothing in its directory that does not belong there?
 
 use super::Outcome;
-use super::model::{self, Bound, Commit, State};
-use rollstore_engine::{Database, KeyOrder, Snapshot, Store, StoreKind};
-use std::collections::BTreeMap;
+use super::model::{self, Bound, History, State};
+use super::run::DIR;
+use rollstore_engine::format::names::{self, FileKind, file_name};
+use rollstore_engine::vfs::sim::SimVfs;
+use rollstore_engine::{Database, KeyOrder, Snapshot, Store, StoreKind, manifest};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::Unbounded;
-use std::sync::Arc;
+use std::path::Path;
 
 /// The same as [`shown`], and `verify` finds nothing.
-pub fn prefix(db: &Database, history: &[Arc<Commit>]) -> Outcome<usize> {
+pub fn prefix(db: &Database, history: &History) -> Outcome<usize> {
     let shown = shown(db, history)?;
     let mut damages = Vec::new();
     let verified = db.verify(&mut |damage| damages.push(damage.to_string()), &mut |_| true);
@@ -19,25 +23,33 @@ pub fn prefix(db: &Database, history: &[Arc<Commit>]) -> Outcome<usize> {
     }
 }
 
-/// How many commits a database shows: exactly the first so many of `history`.
+/// How many events a database shows: exactly the first so many of `history`. `head` says how many of them are commits;
+/// whether a collection behind the last one counts, all stores together must say.
 ///
 /// # Errors
 /// In words: what is there that should not be, or the other way round.
-pub fn shown(db: &Database, history: &[Arc<Commit>]) -> Outcome<usize> {
+pub fn shown(db: &Database, history: &History) -> Outcome<usize> {
     let stores = db.stores();
     let snapshot = db.snapshot();
-    let shown = match stores.first() {
+    let commits = match stores.first() {
         None => 0,
         Some(head) => {
             let head = snapshot.singleton(head).map_err(|e| format!("reading head: {e}"))?;
             head.map_or(0, |bytes| model::number(&bytes))
         }
     };
-    let Some(commits) = history.get(..shown) else {
-        return Err(format!("head says {shown} of {} commits", history.len()));
+    let Some(beginnings) = model::beginnings(history, commits) else {
+        return Err(format!("head says {commits} of {} commits", model::commits(history)));
     };
-    compare(&snapshot, &stores, &model::state_after(commits))?;
-    Ok(shown)
+    let mut wrong = String::new();
+    for events in beginnings.rev() {
+        let events_shown = history.get(..events).unwrap_or_default();
+        match compare(&snapshot, &stores, &model::state_after(events_shown)) {
+            Ok(()) => return Ok(events),
+            Err(found) => wrong = format!("{wrong}after {events} events: {found}; "),
+        }
+    }
+    Err(wrong)
 }
 
 /// Is `state` exactly what is there?
@@ -150,5 +162,37 @@ fn same_value(by: &str, wanted: &[u8], found: &[u8]) -> Outcome {
         false => {
             Err(format!("{by}: a value of {} bytes, not that of {}", found.len(), wanted.len()))
         }
+    }
+}
+
+/// What stands in the directory that does not belong there: no file that the newest `manifests` name (nor those themselves),
+/// no log, no lock, no reserve.
+pub fn strangers(sim: &SimVfs, manifests: usize) -> Outcome<Vec<String>> {
+    let names = sim.names(DIR);
+    let generations: BTreeSet<u64> = names
+        .iter()
+        .filter_map(|name| names::parse(name))
+        .filter_map(|(kind, number)| (kind == FileKind::Manifest).then_some(number))
+        .collect();
+    let mut known: BTreeSet<String> =
+        [names::LOCK, names::RESERVE, names::QUARANTINE].map(str::to_owned).into();
+    for (i, generation) in generations.iter().rev().take(2).enumerate() {
+        known.insert(file_name(FileKind::Manifest, *generation));
+        if i < manifests {
+            let read = manifest::read(sim, Path::new(DIR), *generation);
+            let manifest = read.map_err(|e| format!("manifest {generation}: {e}"))?;
+            known.extend(manifest.files().map(|(kind, number)| file_name(kind, number)));
+        }
+    }
+    let is_log = |name: &str| names::parse(name).is_some_and(|(kind, _)| kind == FileKind::Wal);
+    Ok(names.into_iter().filter(|name| !known.contains(name) && !is_log(name)).collect())
+}
+
+/// Nothing stands in the directory that the newest manifest does not need.
+pub fn tidy(sim: &SimVfs) -> Outcome {
+    let strangers = strangers(sim, 1)?;
+    match strangers.is_empty() {
+        true => Ok(()),
+        false => Err(format!("nothing names {strangers:?}")),
     }
 }

@@ -1,7 +1,7 @@
 //! The machine dies at one operation, and its disk is found in every way a disk may be found.
 
 use super::check;
-use super::model::{self, Commit};
+use super::model::{self, Event, History, Size};
 use super::run::{self, Promise, Run};
 use super::script::Step;
 use super::{Outcome, draw, scale};
@@ -21,8 +21,10 @@ pub struct Tally {
     pub images: u64,
     /// Opens of the database after a death.
     pub opens: u64,
-    /// Opens that died themselves.
+    /// Opens that were to die themselves.
     pub nested: u64,
+    /// Times that three of them in a row did.
+    pub thrice: u64,
     /// Images that showed less than was committed.
     pub shorter: u64,
     /// Images that showed a commit nobody had confirmed.
@@ -41,6 +43,7 @@ impl AddAssign for Tally {
         self.images += other.images;
         self.opens += other.opens;
         self.nested += other.nested;
+        self.thrice += other.thrice;
         self.shorter += other.shorter;
         self.longer += other.longer;
         self.torn += other.torn;
@@ -197,7 +200,7 @@ impl Matrix {
     fn open(
         &self,
         vfs: &FaultVfs,
-        history: &[Arc<Commit>],
+        history: &History,
         (floor, stores): (usize, usize),
         tally: &mut Tally,
     ) -> Outcome<(Database, usize)> {
@@ -219,7 +222,7 @@ impl Matrix {
         &self,
         sim: &SimVfs,
         found: Found,
-        history: &[Arc<Commit>],
+        history: &History,
         promise: Promise,
         tally: &mut Tally,
     ) -> Outcome {
@@ -230,6 +233,7 @@ impl Matrix {
         }
         let (db, shown) = self.open(&vfs, history, floor, tally)?;
         check::prefix(&db, history)?;
+        check::tidy(vfs.sim())?;
         tally.shorter += u64::from(shown < history.len());
         tally.longer += u64::from(shown > floor.0);
         let at_once = self.vfs(vfs.sim().power_cut(Cut::Drop));
@@ -249,7 +253,7 @@ impl Matrix {
         &self,
         vfs: &FaultVfs,
         db: &Database,
-        history: &[Arc<Commit>],
+        history: &History,
         tally: &mut Tally,
     ) -> Outcome {
         let mut history = history.to_vec();
@@ -265,7 +269,7 @@ impl Matrix {
     fn full(
         &self,
         vfs: &FaultVfs,
-        history: &[Arc<Commit>],
+        history: &History,
         (floor, stores): (usize, usize),
         tally: &mut Tally,
     ) -> Outcome {
@@ -299,7 +303,7 @@ impl Matrix {
         &self,
         sim: &SimVfs,
         k: u64,
-        history: &[Arc<Commit>],
+        history: &History,
         promise: Promise,
         tally: &mut Tally,
     ) -> Outcome {
@@ -311,7 +315,7 @@ impl Matrix {
         for j in 1..=ops {
             let mut promise =
                 Promise { durable: first.floor(promise).min(promise.durable), ..promise };
-            let mut disk = first.disk(sim);
+            let (mut disk, mut deaths) = (first.disk(sim), 0);
             if first != Found::Killed {
                 promise.logged = promise.durable;
             }
@@ -319,33 +323,33 @@ impl Matrix {
                 let at = if depth == 0 { j } else { draw(j * 3 + depth + k) % ops + 1 };
                 let fault = if draw(at + j) & 1 == 0 { Fault::Cut } else { Fault::CutMid };
                 let found = Found::one(draw(k * 7919 + j * 3 + depth));
-                disk = self
-                    .die_in_open(
-                        disk,
-                        Plan { at, fault, sticky: false },
-                        found,
-                        history,
-                        &mut promise,
-                    )
+                let plan = Plan { at, fault, sticky: false };
+                let (next, died) = self
+                    .die_in_open(disk, plan, found, history, &mut promise)
                     .map_err(|wrong| format!("{at} of {ops}, depth {depth}, {found:?}: {wrong}"))?;
+                disk = next;
+                deaths += u64::from(died);
                 tally.nested += 1;
             }
+            tally.thrice += u64::from(deaths == 3);
             let vfs = self.vfs(disk);
             self.open(&vfs, history, (promise.logged, promise.stores), tally)
                 .map_err(|wrong| format!("after deaths at {j} of {ops} and two more: {wrong}"))?;
+            check::tidy(vfs.sim())?;
         }
         Ok(())
     }
 
-    /// An open that dies; gives the disk as it is found then. One that comes to its end makes what it shows durable.
+    /// An open that dies; gives the disk as it is found then, and whether it did. One that comes to its end makes what it
+    /// shows durable.
     fn die_in_open(
         &self,
         disk: SimVfs,
         plan: Plan,
         found: Found,
-        history: &[Arc<Commit>],
+        history: &History,
         promise: &mut Promise,
-    ) -> Outcome<SimVfs> {
+    ) -> Outcome<(SimVfs, bool)> {
         let vfs = self.vfs(disk);
         vfs.plan(plan);
         let opened = run::open(&vfs);
@@ -367,20 +371,20 @@ impl Matrix {
             promise.logged = promise.durable;
         }
         drop(opened);
-        Ok(next)
+        Ok((next, vfs.fired()))
     }
 }
 
 /// Makes one more commit durable and adds it to `history`, which is what the database shows.
-fn one_more(db: &Database, history: &mut Vec<Arc<Commit>>) -> Result<(), Error> {
+fn one_more(db: &Database, history: &mut Vec<Arc<Event>>) -> Result<(), Error> {
     let stores = db.stores();
     if stores.is_empty() {
         return Ok(());
     }
-    let commit = model::commit(history.len() + 1, stores.len(), false);
+    let commit = model::commit(model::commits(history) + 1, stores.len(), Size::Small);
     let mut batch = db.batch();
     commit.stage(&mut batch, &stores)?;
     db.commit(batch, Durability::Sync)?;
-    history.push(Arc::new(commit));
+    history.push(Arc::new(Event::Commit(commit)));
     Ok(())
 }

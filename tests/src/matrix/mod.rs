@@ -1,9 +1,10 @@
 //! The crash matrix: one workload on a simulated disk, ended at every one of its I/O operations.
 //!
-//! * [`model`]: the stores, what commit `n` does, and what is there after the first `p` commits;
+//! * [`model`]: the stores, what commit `n` does, and what is there after the first `p` events;
+//! * [`keep`]: what collections keep, as a plan and as a function;
 //! * [`script`]: the workload as a list of steps;
 //! * [`run`]: a database driven through a script, with what it promised so far;
-//! * [`check`]: does a database show exactly the commits up to some `p`?
+//! * [`check`]: does a database show exactly the events up to some `p`?
 //! * [`cut`]: the machine dies, and the disk is found in every way a disk may be found;
 //! * [`faults`]: the device answers errors, or is full.
 //!
@@ -13,6 +14,7 @@
 pub mod check;
 pub mod cut;
 pub mod faults;
+pub mod keep;
 pub mod model;
 pub mod run;
 pub mod script;

@@ -1,12 +1,15 @@
 //! The stores of the matrix, what commit `n` does to them, and what is there after it.
 //!
-//! Commit `n` writes the number `n` into the singleton `head` and, in every table and file it touches, under the key of
-//! zeros; so each store says by itself how far it has come. Around that it puts, overwrites and removes keys from a small
-//! set, with values from nothing to more than a whole WAL.
+//! A history is a list of events: commits and collections. Commit `n`, the `n`-th of them, writes the number `n` into the
+//! singleton `head` and, in every table and file it touches, under the key of zeros; so each store says by itself how far
+//! it has come. Around that it puts, overwrites and removes keys from a small set, with values from nothing to more than a
+//! whole WAL. A collection ([`Rule`]) leaves no trace but what is gone, and is a function of what was there.
 
 use super::draw;
+use super::keep::{self, Rule};
 use rollstore_engine::{Batch, KeyOrder, Result, Shape, Store, StoreKind, StoreSpec};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// Stores that the workload makes at its beginning; those behind them come later.
@@ -15,10 +18,14 @@ pub const EARLY: usize = 6;
 pub const HEAD: usize = 0;
 
 const SECOND_SINGLETON: usize = 7;
-const KEYS: u64 = 14;
+/// Keys of each store that commits bind, besides that of zeros.
+pub const KEYS: u64 = 14;
 const VALUE_LENS: [usize; 10] = [0, 1, 9, 70, 300, 700, 1500, 3000, 6000, 20 << 10];
 /// More than a WAL of the matrix holds.
 const BIG_VALUE: usize = 70 << 10;
+const HEAVY_VALUE: usize = 3000;
+/// Keys that a heavy commit binds, always the same.
+const HEAVY_KEYS: u64 = 3;
 
 /// Every store, in the order in which they are made.
 pub fn specs() -> Vec<StoreSpec> {
@@ -66,23 +73,73 @@ pub struct Commit {
     pub ops: Vec<Op>,
 }
 
+/// How much a commit writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// Little, into some of the stores.
+    Small,
+    /// Into all stores the same few keys, with values that do not compress: what was there dies.
+    Heavy,
+    /// A frame larger than a WAL.
+    Big,
+}
+
+/// Something that changes what there is.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A commit.
+    Commit(Commit),
+    /// A collection.
+    Collect(Rule),
+}
+
+/// Events, oldest first.
+pub type History = [Arc<Event>];
+
 /// Everything that is bound: by store and key.
 pub type State = BTreeMap<(usize, Vec<u8>), Bound>;
 
-/// What is there after `commits`.
-pub fn state_after(commits: &[Arc<Commit>]) -> State {
+/// What is there after `history`.
+pub fn state_after(history: &History) -> State {
     let mut state = State::new();
-    for op in commits.iter().flat_map(|commit| &commit.ops) {
-        match op {
-            Op::Put(store, key, bound) => state.insert((*store, key.clone()), bound.clone()),
-            Op::Remove(store, key) => state.remove(&(*store, key.clone())),
-        };
+    for event in history {
+        match &**event {
+            Event::Collect(rule) => state = keep::kept(&state, rule),
+            Event::Commit(commit) => commit.ops.iter().for_each(|op| match op {
+                Op::Put(store, key, bound) => {
+                    state.insert((*store, key.clone()), bound.clone());
+                }
+                Op::Remove(store, key) => {
+                    state.remove(&(*store, key.clone()));
+                }
+            }),
+        }
     }
     state
 }
 
+impl Event {
+    /// Is it a commit?
+    pub fn is_commit(&self) -> bool {
+        matches!(self, Event::Commit(_))
+    }
+}
+
+/// How many commits there are in `history`.
+pub fn commits(history: &History) -> usize {
+    history.iter().filter(|event| event.is_commit()).count()
+}
+
+/// The shortest and the longest beginning of `history` with so many commits; `None` if there are not so many.
+pub fn beginnings(history: &History, commits: usize) -> Option<RangeInclusive<usize>> {
+    let places = || (1..).zip(history).filter(|(_, event)| event.is_commit()).map(|(end, _)| end);
+    let first = commits.checked_sub(1).map_or(Some(0), |before| places().nth(before))?;
+    let next = places().nth(commits).unwrap_or(history.len() + 1);
+    Some(first..=next - 1)
+}
+
 /// Commit number `n` of a database in which the first `stores` of [`specs`] are.
-pub fn commit(n: usize, stores: usize, big: bool) -> Commit {
+pub fn commit(n: usize, stores: usize, size: Size) -> Commit {
     let seed = draw(n as u64);
     let level = (!n.is_multiple_of(4)).then_some(n as u32 / 2);
     let mut making = Making { n, seed, level, ops: Vec::new() };
@@ -92,8 +149,8 @@ pub fn commit(n: usize, stores: usize, big: bool) -> Commit {
         let touched = !draw(seed + store as u64).is_multiple_of(3);
         if store == SECOND_SINGLETON {
             making.second_singleton();
-        } else if touched || big {
-            making.touch(store, spec.shape, big);
+        } else if touched || size != Size::Small {
+            making.touch(store, spec.shape, size);
         }
     }
     Commit { level, ops: making.ops }
@@ -120,13 +177,20 @@ impl Making {
         }
     }
 
-    fn touch(&mut self, store: usize, shape: Shape, big: bool) {
+    fn touch(&mut self, store: usize, shape: Shape, size: Size) {
         let (key_bytes, fixed_bytes) =
             (usize::from(shape.key_bytes), usize::from(shape.fixed_bytes));
         let files = shape.kind.has_values();
         let fixed = counter(self.n, fixed_bytes);
         let number = files.then(|| counter(self.n, 8).into());
         self.put(store, vec![0; key_bytes], fixed.clone(), number);
+        if size == Size::Heavy {
+            for i in 0..HEAVY_KEYS {
+                let value = files.then(|| noise(self.seed + i, HEAVY_VALUE));
+                self.put(store, key(i, key_bytes), fixed.clone(), value);
+            }
+            return;
+        }
         for i in 0..2 {
             let drawn = draw(self.seed ^ ((store as u64) << 32 | i << 16));
             let key = key(drawn % KEYS, key_bytes);
@@ -134,7 +198,7 @@ impl Making {
                 self.ops.push(Op::Remove(store, key));
                 continue;
             }
-            let value = files.then(|| value(drawn, big && i == 1));
+            let value = files.then(|| value(drawn, size == Size::Big && i == 1));
             self.put(store, key, fixed.clone(), value);
         }
     }
@@ -158,7 +222,7 @@ pub fn key(i: u64, len: usize) -> Vec<u8> {
     key
 }
 
-/// A value: of one byte over and over, or of bytes that do not compress.
+/// A value: of one byte over and over, or of bytes that compress less.
 fn value(drawn: u64, big: bool) -> Arc<[u8]> {
     let lens = VALUE_LENS.len() as u64;
     // The longest ones are rare.
@@ -169,6 +233,10 @@ fn value(drawn: u64, big: bool) -> Arc<[u8]> {
         0 => vec![drawn as u8; len].into(),
         _ => (0..len as u64).map(|i| draw(drawn ^ (i / 8)) as u8).collect(),
     }
+}
+
+fn noise(seed: u64, len: usize) -> Arc<[u8]> {
+    (0..len as u64).map(|i| draw(seed << 16 ^ i) as u8).collect()
 }
 
 impl Commit {

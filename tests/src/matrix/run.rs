@@ -1,13 +1,18 @@
 //! A database on a machine that fails where it is told to, driven through a script, with what it promised so far.
 
-use super::model::{self, Commit};
+use super::check;
+use super::keep::{self, Rule};
+use super::model::{self, Commit, Event, Size, State};
 use super::script::Step;
 use rollstore_engine::vfs::SyncPoint;
 use rollstore_engine::vfs::fault::{FaultVfs, OpRecord, Plan};
 use rollstore_engine::vfs::sim::SimVfs;
 use rollstore_engine::{
-    Access, Background, Database, Durability, Error, Job, Options, Result, Store,
+    Access, Background, Database, Durability, Error, Gc, Job, Options, Result, Snapshot, Store,
+    manifest,
 };
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Where the database is.
@@ -22,6 +27,7 @@ pub fn options() -> Options {
     options.memtable_bytes_max = 24 << 10;
     options.fd_max = 16;
     options.background = Background::Stepped;
+    options.disk_bound_percent = 110;
     options
 }
 
@@ -36,6 +42,7 @@ pub struct Machine {
     vfs: FaultVfs,
     /// What the processes before the running one did.
     past: Vec<OpRecord>,
+    past_syncs: BTreeMap<SyncPoint, u64>,
     plan: Option<Plan>,
     leave_out: Option<SyncPoint>,
     fired: bool,
@@ -47,7 +54,8 @@ impl Machine {
         let vfs = FaultVfs::new(disk);
         vfs.plan(plan);
         vfs.leave_out(leave_out);
-        Machine { vfs, past: Vec::new(), plan, leave_out, fired: false }
+        let (past, past_syncs) = (Vec::new(), BTreeMap::new());
+        Machine { vfs, past, past_syncs, plan, leave_out, fired: false }
     }
 
     /// The file system as the running process has it.
@@ -67,6 +75,15 @@ impl Machine {
         (1..).zip(log).map(|(number, op)| OpRecord { number, ..op }).collect()
     }
 
+    /// How many syncs of each kind there were, left out or not.
+    pub fn syncs(&self) -> BTreeMap<SyncPoint, u64> {
+        let mut syncs = self.past_syncs.clone();
+        for (point, count) in self.vfs.syncs() {
+            *syncs.entry(point).or_default() += count;
+        }
+        syncs
+    }
+
     /// Did the planned fault happen?
     pub fn fired(&self) -> bool {
         self.fired || self.vfs.fired()
@@ -80,6 +97,7 @@ impl Machine {
 
     /// The process that has `db` open dies, whatever it was doing; the disk with its cache stays.
     pub fn kill(&mut self, db: Option<Database>) {
+        self.past_syncs = self.syncs();
         self.past.extend(self.vfs.log());
         let before = self.past.len() as u64;
         self.fired = self.fired();
@@ -96,9 +114,9 @@ impl Machine {
 /// What must be there after the machine or the process died.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Promise {
-    /// Commits that survive a power cut.
+    /// Events that survive a power cut.
     pub durable: usize,
-    /// Commits that survive the death of the process.
+    /// Events that survive the death of the process.
     pub logged: usize,
     /// Stores that survive anything.
     pub stores: usize,
@@ -113,10 +131,12 @@ pub struct Run {
     pub db: Option<Database>,
     /// The stores of the running process.
     pub stores: Vec<Store>,
-    /// Commits that are there or may be: only the last one may be in doubt.
-    pub history: Vec<Arc<Commit>>,
+    /// Events that are there or may be: only the last one may be in doubt.
+    pub history: Vec<Arc<Event>>,
     /// How many of them this process shows.
     pub visible: usize,
+    /// A snapshot, and what it must show.
+    pub held: Option<(Snapshot, State)>,
     /// What was promised.
     pub promise: Promise,
     /// What an open in the middle of the script did not find, though it was promised.
@@ -137,6 +157,7 @@ impl Run {
             stores: Vec::new(),
             history: Vec::new(),
             visible: 0,
+            held: None,
             promise: Promise::default(),
             lost: None,
         }
@@ -151,7 +172,7 @@ impl Run {
     pub fn step(&mut self, step: Step) -> Result<()> {
         match step {
             Step::Kill => {
-                let db = self.db.take();
+                let (db, _) = (self.db.take(), self.held.take());
                 self.machine.kill(db);
                 return Ok(());
             }
@@ -159,25 +180,46 @@ impl Run {
             _ => {}
         }
         let Some(db) = self.db.clone() else { return Ok(()) };
-        let commits = matches!(step, Step::Commit(_) | Step::Big(_) | Step::Bulk(..));
-        if commits && self.stores.is_empty() {
+        if (step.commits() || matches!(step, Step::Bulk(..))) && self.stores.is_empty() {
             return Ok(()); // they could not be made
         }
         match step {
             Step::Stores(count) => self.make_stores(&db, count),
-            Step::Commit(durability) => self.commit(&db, durability, false),
-            Step::Big(durability) => self.commit(&db, durability, true),
+            Step::Commit(durability) => self.commit(&db, durability, Size::Small),
+            Step::Heavy(durability) => self.commit(&db, durability, Size::Heavy),
+            Step::Big(durability) => self.commit(&db, durability, Size::Big),
             Step::Sync => db.sync().map(|()| self.all_durable()),
             Step::Freeze => db.freeze(),
             Step::Work => db.step(Job::Flush).map(drop),
             Step::Flush => db.flush().map(|()| self.all_durable()),
             Step::Bulk(first, second) => self.bulk(&db, first, second),
+            Step::Merge => db.step(Job::Merge).map(drop),
+            Step::MergeIdle => db.step(Job::MergeIdle).map(drop),
+            Step::Space => db.step(Job::Space).map(drop),
+            Step::Shrink => db.step(Job::Shrink).map(|_| self.all_durable()),
+            Step::Compact => db.compact(&mut |_| true).map(|()| self.all_durable()),
+            Step::Collect(rule) => self.collect(&db, rule),
+            Step::Spoil(rule) => self.spoil(&db, rule),
+            Step::Hold => {
+                self.held = Some((db.snapshot(), model::state_after(self.shown())));
+                Ok(())
+            }
+            Step::Release => {
+                self.release();
+                // Whatever works in the background lets go of what was pinned.
+                db.step(Job::Flush).map(drop)
+            }
             Step::Close => {
-                self.db = None;
+                (self.db, self.held) = (None, None);
                 db.close().map(|()| self.all_durable())
             }
             Step::Kill | Step::Open => Ok(()),
         }
+    }
+
+    /// What this process shows.
+    pub fn shown(&self) -> &[Arc<Event>] {
+        self.history.get(..self.visible).unwrap_or_default()
     }
 
     fn all_durable(&mut self) {
@@ -196,17 +238,23 @@ impl Run {
         self.make_stores(&db, found)?;
         if let Some(head) = self.stores.first() {
             let head = db.view()?.singleton(head)?;
-            self.visible = head.map_or(0, |bytes| model::number(&bytes));
+            self.visible = self.beginning(head.map_or(0, |bytes| model::number(&bytes)));
         }
         let (shown, tried) = (self.visible, self.history.len());
         if shown < self.promise.logged || shown > tried {
             let logged = self.promise.logged;
-            self.lost = Some(format!("an open shows {shown} of {logged} to {tried} commits"));
+            self.lost = Some(format!("an open shows {shown} of {logged} to {tried} events"));
         }
         self.history.truncate(shown);
         self.all_durable();
         self.db = Some(db);
         Ok(())
+    }
+
+    /// How many events are there if there are so many commits: no collection is in doubt here, for each that succeeded is
+    /// promised, and no other one changes anything.
+    fn beginning(&self, commits: usize) -> usize {
+        model::beginnings(&self.history, commits).map_or(usize::MAX, |range| *range.end())
     }
 
     fn make_stores(&mut self, db: &Database, count: usize) -> Result<()> {
@@ -217,31 +265,76 @@ impl Run {
         Ok(())
     }
 
-    fn next(&self, big: bool) -> Arc<Commit> {
-        Arc::new(model::commit(self.history.len() + 1, self.stores.len(), big))
+    fn next(&self, size: Size) -> Commit {
+        model::commit(model::commits(&self.history) + 1, self.stores.len(), size)
     }
 
-    /// Books a commit that returned: a failed one is in doubt if it poisoned, and did not happen if not.
-    fn book(&mut self, db: &Database, commit: Arc<Commit>, result: Result<()>) -> Result<()> {
+    /// Books an event that returned: a failed one is in doubt if it poisoned, and did not happen if not.
+    fn book(&mut self, db: &Database, event: Event, result: Result<()>) -> Result<()> {
         match &result {
             Ok(()) => {
-                self.history.push(commit);
+                self.history.push(Arc::new(event));
                 self.visible = self.history.len();
             }
             Err(_) if self.visible == self.history.len() && db.stats().poisoned.is_some() => {
-                self.history.push(commit);
+                self.history.push(Arc::new(event));
             }
             Err(_) => {}
         }
         result
     }
 
-    fn commit(&mut self, db: &Database, durability: Durability, big: bool) -> Result<()> {
-        let commit = self.next(big);
+    /// A collection: what it dropped stays dropped, whatever happens.
+    fn collect(&mut self, db: &Database, rule: Rule) -> Result<()> {
+        let (Gc::Started(run) | Gc::Running(run)) = db.gc(keep::plan(rule, &self.stores))?;
+        let event = Event::Collect(rule);
+        match run.wait() {
+            Ok(report) if report.memory_left_out => self.collected_on_disk(db, event),
+            Ok(_) => {
+                self.book(db, event, Ok(()))?;
+                self.all_durable();
+                Ok(())
+            }
+            Err(error) => self.book(db, event, Err(error)),
+        }
+    }
+
+    /// What was not on disk was left out of a collection: it is as if it had been committed after it.
+    fn collected_on_disk(&mut self, db: &Database, event: Event) -> Result<()> {
+        let newest = db.stats().manifest_generation;
+        let manifest = manifest::read(self.machine.vfs().sim(), Path::new(DIR), newest)?;
+        let place = self.beginning(manifest.last_seq as usize);
+        self.history.insert(place, Arc::new(event));
+        self.visible = self.history.len();
+        self.promise.logged = self.visible;
+        self.promise.durable = self.promise.durable.max(place) + 1;
+        Ok(())
+    }
+
+    fn release(&mut self) {
+        let Some((snapshot, state)) = self.held.take() else { return };
+        let same = check::compare(&snapshot, &self.stores, &state);
+        if let Err(wrong) = same
+            && !self.machine.fired()
+        {
+            self.lost = Some(format!("the snapshot: {wrong}"));
+        }
+    }
+
+    /// A collection whose callback fails: nothing comes of it. It is not asked so often if there is too little.
+    fn spoil(&mut self, db: &Database, rule: Rule) -> Result<()> {
+        match self.collect(db, rule) {
+            Err(Error::Callback(_)) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn commit(&mut self, db: &Database, durability: Durability, size: Size) -> Result<()> {
+        let commit = self.next(size);
         let mut batch = db.batch();
         commit.stage(&mut batch, &self.stores)?;
         let result = db.commit(batch, durability);
-        self.book(db, commit, result)?;
+        self.book(db, Event::Commit(commit), result)?;
         self.promise.logged = self.visible;
         if durability == Durability::Sync {
             self.promise.durable = self.visible;
@@ -268,15 +361,15 @@ impl Run {
 
     fn staged(&self, db: &Database) -> Result<rollstore_engine::Batch> {
         let mut batch = db.batch();
-        self.next(false).stage(&mut batch, &self.stores)?;
+        self.next(Size::Small).stage(&mut batch, &self.stores)?;
         Ok(batch)
     }
 
     fn bulk_commit(&mut self, db: &Database, bulk: &mut rollstore_engine::Bulk<'_>) -> Result<()> {
-        let commit = self.next(false);
+        let commit = self.next(Size::Small);
         let mut batch = db.batch();
         commit.stage(&mut batch, &self.stores)?;
         let result = bulk.commit(batch);
-        self.book(db, commit, result)
+        self.book(db, Event::Commit(commit), result)
     }
 }

@@ -1,5 +1,6 @@
 //! The workloads of the matrix: everything that writes, in all the orders that matter, in as few operations as that takes.
 
+use super::keep::{Keeping, Rule};
 use super::model::EARLY;
 use rollstore_engine::Durability::{self, Buffered, Sync};
 
@@ -12,6 +13,8 @@ pub enum Step {
     Stores(usize),
     /// One commit.
     Commit(Durability),
+    /// One commit that overwrites values of some length.
+    Heavy(Durability),
     /// One commit whose frame is larger than a WAL.
     Big(Durability),
     /// `db.sync()`.
@@ -22,6 +25,24 @@ pub enum Step {
     Work,
     /// `db.flush()`.
     Flush,
+    /// The merges that are due.
+    Merge,
+    /// Those that are done when there is time.
+    MergeIdle,
+    /// A space job, if there is more dead than the bound allows.
+    Space,
+    /// `db.compact()`.
+    Compact,
+    /// What an idle database does about its log.
+    Shrink,
+    /// A collection.
+    Collect(Rule),
+    /// A collection whose callback fails: nothing comes of it.
+    Spoil(Rule),
+    /// A snapshot is taken, which pins what it reads.
+    Hold,
+    /// It still shows what it showed; then it goes, and what it pinned too.
+    Release,
     /// A bulk load: commits, a checkpoint after so many of them, commits again, the end.
     Bulk(usize, usize),
     /// `db.close()`.
@@ -30,9 +51,36 @@ pub enum Step {
     Kill,
 }
 
+impl Step {
+    /// Is it one commit?
+    pub fn commits(self) -> bool {
+        matches!(self, Step::Commit(_) | Step::Heavy(_) | Step::Big(_))
+    }
+
+    /// Does it only write again what is there?
+    pub fn rewrites(self) -> bool {
+        let merges = matches!(self, Step::Merge | Step::MergeIdle | Step::Compact);
+        merges || matches!(self, Step::Space | Step::Collect(_) | Step::Spoil(_))
+    }
+
+    /// May it be done once more when it failed?
+    pub fn repeats(self) -> bool {
+        let flushes = matches!(self, Step::Freeze | Step::Work | Step::Flush | Step::Shrink);
+        self.rewrites() || flushes || matches!(self, Step::Open | Step::Stores(_) | Step::Sync)
+    }
+}
+
 /// The workloads, by name: each begins with an empty disk.
 pub fn all() -> Vec<(&'static str, Vec<Step>)> {
-    vec![("groups", groups()), ("kills", kills()), ("ends", ends()), ("bulk", bulk())]
+    vec![
+        ("groups", groups()),
+        ("kills", kills()),
+        ("ends", ends()),
+        ("bulk", bulk()),
+        ("merges", merges()),
+        ("collections", collections()),
+        ("space", space()),
+    ]
 }
 
 fn beginning() -> Vec<Step> {
@@ -83,5 +131,84 @@ fn bulk() -> Vec<Step> {
     steps.extend([Step::Bulk(2, 0), Step::Kill, Step::Open, commit(Buffered), commit(Sync)]);
     steps.extend([Step::Bulk(1, 9), commit(Sync), commit(Buffered), Step::Close, Step::Open]);
     steps.extend([Step::Bulk(2, 1), commit(Sync)]);
+    steps
+}
+
+/// Many small generations, and every kind of merge of them: while a snapshot reads what was merged, after a kill, and with
+/// runs that came after the merge.
+fn merges() -> Vec<Step> {
+    let (commit, mut steps) = (Step::Commit, beginning());
+    for i in 0..5 {
+        steps.extend([commit(Buffered), commit(if i == 2 { Sync } else { Buffered }), Step::Flush]);
+    }
+    steps.extend([Step::Hold, Step::Merge, Step::Merge, commit(Buffered), Step::Release]);
+    for _ in 0..4 {
+        steps.extend([commit(Buffered), Step::Freeze, Step::Work]);
+    }
+    steps.extend([Step::Merge, commit(Sync), Step::Kill, Step::Open, Step::MergeIdle]);
+    steps.extend([commit(Buffered), Step::Compact, commit(Buffered), Step::Shrink, commit(Sync)]);
+    steps.extend([Step::Flush, Step::MergeIdle, Step::Close, Step::Open, Step::Compact]);
+    steps
+}
+
+/// Collections of every kind, of several stores at a time: of what is in memory too, one after another, after overwrites and
+/// removes, while a snapshot reads, before and after merges, kills and clean ends.
+fn collections() -> Vec<Step> {
+    let (commit, mut steps) = (Step::Commit, beginning());
+    steps.extend([commit(Sync), commit(Buffered), commit(Buffered), Step::Flush]);
+    steps.extend([commit(Buffered), commit(Buffered), commit(Sync), Step::Flush, Step::Hold]);
+    steps.extend([commit(Buffered), Step::Collect(BY_LEVEL), Step::Collect(BY_LEVEL)]);
+    steps.extend([Step::Release, commit(Buffered), commit(Sync), Step::Spoil(SPOILED)]);
+    steps.extend([Step::Collect(ONE_ASKS_THE_OTHER), commit(Buffered), Step::Kill, Step::Open]);
+    steps.extend([commit(Buffered), commit(Buffered), commit(Sync), Step::Collect(WALKED)]);
+    steps.extend([Step::Compact, commit(Buffered), Step::Flush, Step::Collect(OLD_ONES)]);
+    steps.extend([Step::Kill, Step::Open, commit(Buffered), commit(Sync), Step::MergeIdle]);
+    steps.extend([Step::Collect(NAMED), Step::Close, Step::Open, Step::Collect(EVERYTHING)]);
+    steps.extend([commit(Buffered), Step::Flush, Step::Kill, Step::Open, commit(Sync)]);
+    steps
+}
+
+/// What levels say, of tables and files together.
+const BY_LEVEL: Rule = &[
+    (1, Keeping::FromLevel(2)),
+    (2, Keeping::FromLevel(2)),
+    (3, Keeping::FromLevel(3)),
+    (4, Keeping::FromLevel(3)),
+    (5, Keeping::FromLevel(2)),
+];
+/// The second store is asked in vain.
+const SPOILED: Rule = &[(2, Keeping::NoMultiples(2)), (4, Keeping::Fails(1))];
+/// Two stores that are collected, each of which is asked about the other.
+const ONE_ASKS_THE_OTHER: Rule =
+    &[(1, Keeping::Beside(4)), (4, Keeping::Beside(1)), (5, Keeping::Shorter(200))];
+const WALKED: Rule = &[(3, Keeping::Walk(2)), (5, Keeping::Walk(0)), (4, Keeping::Shorter(400))];
+/// What was overwritten meanwhile must not come back.
+const OLD_ONES: Rule =
+    &[(1, Keeping::Before(8)), (2, Keeping::Before(11)), (4, Keeping::Before(12))];
+const NAMED: Rule = &[
+    (1, Keeping::Numbers(&[0, 1, 2, 3, 4, 5, 6, 7])),
+    (2, Keeping::NoMultiples(3)),
+    (3, Keeping::Numbers(&[])),
+    (4, Keeping::NoMultiples(2)),
+];
+const EVERYTHING: Rule = &[
+    (1, Keeping::Numbers(&[])),
+    (2, Keeping::FromLevel(1000)),
+    (3, Keeping::Numbers(&[])),
+    (4, Keeping::Before(0)),
+    (5, Keeping::Before(0)),
+];
+
+/// Keys overwritten and removed again and again: the engine keeps the disk within its bound by itself.
+fn space() -> Vec<Step> {
+    let (commit, mut steps) = (Step::Commit, beginning());
+    steps.extend([commit(Buffered), Step::Heavy(Buffered), commit(Buffered), Step::Flush]);
+    steps.extend([Step::Space, commit(Buffered), Step::Heavy(Sync), Step::Flush, Step::Space]);
+    steps.extend([Step::Hold, Step::Heavy(Sync), commit(Sync), Step::Kill, Step::Open]);
+    steps.extend([Step::Space, Step::Heavy(Buffered), commit(Buffered), Step::Heavy(Buffered)]);
+    steps.extend([Step::Hold, Step::Flush, Step::Space, Step::Space, Step::Release]);
+    steps.extend([Step::Merge, commit(Buffered), Step::Heavy(Buffered), Step::Flush, Step::Space]);
+    steps.extend([Step::Compact, Step::Heavy(Buffered), Step::Flush, Step::MergeIdle]);
+    steps.extend([Step::Space, commit(Sync), Step::Close, Step::Open, Step::Space]);
     steps
 }
