@@ -65,8 +65,8 @@ pub(crate) struct Core {
     reserve: Reserve,
     files: Arc<Files>,
     flusher: Flusher,
-    /// What nothing names, to be removed once a manifest of this process is durable; into quarantine if `true`.
-    orphans: Mutex<(Vec<PathBuf>, bool)>,
+    /// What nothing names, to be removed once a manifest of this process is durable; and what goes into quarantine.
+    orphans: Mutex<(Vec<PathBuf>, Vec<PathBuf>)>,
     lane: Mutex<()>,
     /// One at a time: a close, a new store, the settling of what was found at open.
     turn: Mutex<()>,
@@ -107,9 +107,9 @@ impl Core {
             map: options.map_segments,
         };
         let found = opening.recover()?;
+        let strange = found.orphans.iter().chain(&found.evidence).chain(&found.torn);
         // Older manifests than the two to keep go with the next one that is written.
-        let leftovers = found.kept.0.len() > 2;
-        let untidy = !found.orphans.is_empty() || !found.torn.is_empty() || leftovers;
+        let untidy = strange.count() > 0 || found.kept.0.len() > 2;
         let stale = found.log_used || untidy || found.proven.is_none();
         let core = Core::assemble(vfs, dir, options, access, (shared, poison, lock), found, stale);
         if access == Access::ReadWrite {
@@ -129,7 +129,7 @@ impl Core {
         found: Recovered,
         stale: bool,
     ) -> Core {
-        let orphans = Mutex::new((found.orphans, found.doubtful));
+        let orphans = Mutex::new((found.orphans, found.evidence));
         let Recovered { manifest, kept, torn, version, last_seq, numbers, pool, unused, .. } =
             found;
         let (uuid, frozen, durable) = (manifest.uuid, version.frozen.len(), manifest.last_seq);

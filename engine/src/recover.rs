@@ -57,10 +57,14 @@ pub(crate) struct Recovered {
     pub(crate) last_seq: u64,
     pub(crate) numbers: Arc<Numbers>,
     pub(crate) pool: Arc<WalPool>,
+    /// Files that no manifest names: what jobs left unfinished, and what the manifest before the chosen one was the last to
+    /// name.
     pub(crate) orphans: Vec<PathBuf>,
+    /// Those of them that a manifest which was passed over may have named.
+    pub(crate) evidence: Vec<PathBuf>,
     /// Manifests that do not verify: to be set aside before another one is written.
     pub(crate) torn: Vec<PathBuf>,
-    /// A manifest was passed over: orphans may be evidence.
+    /// A manifest was passed over.
     pub(crate) doubtful: bool,
     /// The log holds something that a new manifest should declare done with.
     pub(crate) log_used: bool,
@@ -73,8 +77,9 @@ pub(crate) struct Recovered {
 enum Before {
     /// It says the same: this is the second copy of a commit point.
     Same(u64),
-    /// It says something else, or there is none.
-    Other,
+    /// It says something else.
+    Other(Manifest),
+    None,
     /// A crash in the middle of it, and another one between two copies, left it so. It is of no use to anybody.
     Torn(u64),
 }
@@ -120,20 +125,27 @@ impl Opening<'_> {
         let newer = names.get(&FileKind::Manifest).into_iter();
         let newer = newer.flat_map(|set| set.range(manifest.generation + 1..));
         let mut torn: Vec<u64> = newer.copied().collect();
-        let proven = match self.before(&names, &manifest)? {
-            Before::Same(generation) => Some(generation),
-            Before::Other => None,
+        let (mut proven, mut named_before) = (None, BTreeSet::new());
+        match self.before(&names, &manifest)? {
+            Before::None => {}
+            Before::Same(generation) => proven = Some(generation),
+            Before::Other(before) => named_before = before.files().collect(),
             Before::Torn(before) => {
                 kept.retain(|generation| *generation != before);
                 torn.push(before);
-                None
             }
-        };
+        }
+        // What was let go before is not asked for by any later manifest.
+        let (evidence, orphans): (Vec<_>, Vec<_>) = unnamed(&names, &manifest)
+            .into_iter()
+            .partition(|file| doubtful && !named_before.contains(file));
+        let path = |(kind, number): (FileKind, u64)| self.dir.join(file_name(kind, number));
         Ok(Recovered {
             kept: (kept, seen),
             proven,
             torn: torn.into_iter().map(|torn| manifest::path(self.dir, torn)).collect(),
-            orphans: self.orphans(&names, &manifest),
+            orphans: orphans.into_iter().map(path).collect(),
+            evidence: evidence.into_iter().map(path).collect(),
             version: replayed.version,
             last_seq: replayed.last_seq,
             numbers: Arc::new(Numbers::new(manifest.next_id.max(highest + 1))),
@@ -191,12 +203,13 @@ impl Opening<'_> {
     fn before(&self, names: &Names, manifest: &Manifest) -> Result<Before> {
         let older = names.get(&FileKind::Manifest).into_iter();
         let before = older.flat_map(|set| set.range(..manifest.generation)).next_back();
-        let Some(before) = before.copied() else { return Ok(Before::Other) };
+        let Some(before) = before.copied() else { return Ok(Before::None) };
         match manifest::read(&**self.vfs, self.dir, before) {
             Ok(found) => {
                 let (generation, next_id) = (manifest.generation, manifest.next_id);
-                let same = Manifest { generation, next_id, ..found } == *manifest;
-                Ok(if same { Before::Same(before) } else { Before::Other })
+                let as_if_later = Manifest { generation, next_id, ..found };
+                let same = as_if_later == *manifest;
+                Ok(if same { Before::Same(before) } else { Before::Other(as_if_later) })
             }
             Err(Error::Corrupt(_)) => Ok(Before::Torn(before)),
             Err(error) => Err(error),
@@ -315,20 +328,14 @@ impl Opening<'_> {
         let synced = self.vfs.sync_dir(self.dir, SyncPoint::OpenDir);
         synced.map_err(|e| Error::io("sync", self.dir, e))
     }
+}
 
-    /// Files of ours that the manifest does not name.
-    fn orphans(&self, names: &Names, manifest: &Manifest) -> Vec<PathBuf> {
-        let named: BTreeSet<(FileKind, u64)> = manifest.files().collect();
-        let present =
-            names.iter().flat_map(|(kind, set)| set.iter().map(|number| (*kind, *number)));
-        present
-            .filter(|file| match file.0 {
-                FileKind::Wal | FileKind::Manifest => false,
-                _ => !named.contains(file),
-            })
-            .map(|(kind, number)| self.dir.join(file_name(kind, number)))
-            .collect()
-    }
+/// Files of ours that the manifest does not name.
+fn unnamed(names: &Names, manifest: &Manifest) -> Vec<(FileKind, u64)> {
+    let named: BTreeSet<(FileKind, u64)> = manifest.files().collect();
+    let present = names.iter().flat_map(|(kind, set)| set.iter().map(|number| (*kind, *number)));
+    let ours = present.filter(|(kind, _)| !matches!(kind, FileKind::Wal | FileKind::Manifest));
+    ours.filter(|file| !named.contains(file)).collect()
 }
 
 /// Takes the directory: for a writer alone, for readers together.

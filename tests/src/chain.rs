@@ -3,7 +3,7 @@
 //!
 //! [`State`] is everything that can be read at one moment. Two states are equal or the test fails, so a collection that is
 //! done in one store and not in another is seen.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use crate::sample::noise;
 use rollstore::{

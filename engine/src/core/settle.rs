@@ -35,19 +35,16 @@ impl Core {
 
     /// Removes what no manifest names: one of this process must be durable.
     fn remove_orphans(&self) -> Result<()> {
-        let (orphans, doubtful) = {
-            let mut orphans = self.orphans.lock();
-            (std::mem::take(&mut orphans.0), orphans.1)
-        };
-        if doubtful {
-            return manifest::move_aside(&*self.vfs, &self.dir, &orphans);
-        }
+        let (orphans, evidence) = std::mem::take(&mut *self.orphans.lock());
         for path in orphans {
             if let Err(error) = self.vfs.remove(&path) {
                 tracing::warn!(path = %path.display(), %error, "cannot remove an orphan");
             }
         }
-        Ok(())
+        match evidence.is_empty() {
+            true => Ok(()),
+            false => manifest::move_aside(&*self.vfs, &self.dir, &evidence),
+        }
     }
 
     /// Makes what was found at open durable, as far as that is not certain: until then nothing goes into the log.

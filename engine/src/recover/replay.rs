@@ -31,7 +31,7 @@ pub struct Recovery {
     pub dropped_frames: u64,
     /// Where the log ends: file and offset. `None` when there was nothing in it.
     pub log_end: Option<(std::path::PathBuf, u64)>,
-    /// A damaged newest manifest was passed over, and what nothing names was moved to `quarantine/`.
+    /// A damaged newest manifest was passed over, and what it may have named was moved to `quarantine/`.
     pub manifest_passed_over: bool,
 }
 
