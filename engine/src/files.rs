@@ -13,7 +13,7 @@ use crate::numbers::Numbers;
 use crate::poison::Poison;
 use crate::segment::{Finished, Segment, SegmentWriter, Spec};
 use crate::tree::{Run, StoreMeta, expect};
-use crate::value_log::{ValueFileInfo, ValueSpec, ValueWriter};
+use crate::value_log::{self, ValueFileInfo, ValueSpec, ValueWriter};
 use crate::vfs::{SyncPoint, Vfs};
 use std::io;
 use std::path::PathBuf;
@@ -135,6 +135,25 @@ impl Files {
             let spec = ValueSpec { uuid: self.uuid, id, sync };
             ValueWriter::create(&*self.vfs, path, spec, dictionaries)
         })
+    }
+
+    /// What a manifest says of a finished value file, of which so much belongs to the stores.
+    pub(crate) fn value_file(
+        &self,
+        id: u64,
+        done: &value_log::Finished,
+        live: Vec<format::StoreBytes>,
+    ) -> format::ValueFile {
+        format::ValueFile {
+            id,
+            uuid: self.uuid,
+            bytes: done.bytes,
+            trailer_crc: done.trailer_crc,
+            records: done.records,
+            level_min: done.level_min,
+            level_max: done.level_max,
+            live,
+        }
     }
 
     /// What reads need to know of a finished value file.

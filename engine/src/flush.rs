@@ -143,16 +143,7 @@ impl Flusher {
             Log::Wal(wal) => self.move_values(tables, &order, wal, made)?,
         };
         let FinishedValues { done, totals } = finished;
-        let file = ValueFile {
-            id,
-            uuid: self.files.uuid,
-            bytes: done.bytes,
-            trailer_crc: done.trailer_crc,
-            records: done.records,
-            level_min: done.level_min,
-            level_max: done.level_max,
-            live: live_bytes(tables, &totals),
-        };
+        let file = self.files.value_file(id, &done, live_bytes(tables, &totals));
         let info = match generation.log() {
             Log::Bulk(bulk) => bulk.hold(ValueFileInfo { bytes: file.bytes, ..*bulk.info() }),
             Log::Wal(_) => self.files.value_info(&file),

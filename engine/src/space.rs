@@ -333,16 +333,7 @@ impl Mover<'_> {
         let totals = writer.totals().clone();
         let done = writer.finish()?;
         let part = |(&store, &total): (&u16, &u64)| StoreBytes { store, total, live: 0 };
-        Ok(ValueFile {
-            id,
-            uuid: self.files.uuid,
-            bytes: done.bytes,
-            trailer_crc: done.trailer_crc,
-            records: done.records,
-            level_min: done.level_min,
-            level_max: done.level_max,
-            live: totals.iter().map(part).collect(),
-        })
+        Ok(self.files.value_file(id, &done, totals.iter().map(part).collect()))
     }
 }
 
