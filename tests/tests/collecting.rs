@@ -1,6 +1,6 @@
 //! Goal: a collection can be watched, cancelled and outlived: by its handle, by snapshots and iterators, by its own callbacks, and
 //! what it reports is so. Method: callbacks that wait for the test, and a simulated disk whose files are counted.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use rollstore::{Background, Durability, Error, Gc, GcPlan, GcProgress, Job, Keep};
 use rollstore_engine::vfs::sim::SimVfs;

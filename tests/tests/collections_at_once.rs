@@ -2,7 +2,7 @@
 //! happen here. Method: a predicate that waits for the test, or a disk that stops one operation in the middle, holds the
 //! collection where it is; what others do meanwhile is then not a matter of chance. The bound of `ends` only turns a hang
 //! into a failure. Each test says how it was seen to fail.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use rollstore::{
     Background, Collection, Define, Durability, Error, Gc, GcPlan, Indexable, Job, Keep, Pause,
@@ -164,7 +164,8 @@ fn f7_a_close_by_the_predicate_itself_ends_too() {
 /// names of its files may then be theirs too, and a job that fails removes what it has made.
 #[test]
 fn a_close_waits_for_jobs_on_the_threads_of_their_callers() {
-    let jobs: [(At, fn(&Chain) -> Result<()>); 3] = [
+    type Work = fn(&Chain) -> Result<()>;
+    let jobs: [(At, Work); 3] = [
         (At::Write("mask-"), |chain| chain.gc(chain.plan(FIRST)).map(drop)),
         (At::Sync(SyncPoint::MergedSegment), |chain| chain.db.step(Job::MergeIdle).map(drop)),
         (At::Sync(SyncPoint::MergedSegment), |chain| chain.db.compact(&mut |_| true)),

@@ -33,8 +33,9 @@ fn the_workloads_are_right_where_nothing_fails() {
 #[test]
 fn the_workloads_do_what_they_are_there_for() {
     use SyncPoint::{CopiedValueFile, JobDir, Mask, MergedSegment};
-    // How often each of these was needed, and how many files of each kind went.
-    let wanted: [(&str, &[(SyncPoint, u64)], &[(&str, usize)]); 3] = [
+    /// Of a workload: how often each of these syncs was needed, and how many files of each kind went.
+    type Wanted = (&'static str, &'static [(SyncPoint, u64)], &'static [(&'static str, usize)]);
+    let wanted: [Wanted; 3] = [
         ("merges", &[(MergedSegment, 20), (JobDir, 7)], &[("/segment-", 50), ("/value-", 5)]),
         (
             "collections",

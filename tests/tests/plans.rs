@@ -68,9 +68,9 @@ impl Stores {
         }
         for key in 0..KEYS {
             match key {
-                _ if key % 10 == 0 => self.numbers.remove_now(&key, Buffered).unwrap(),
-                _ if key % 9 == 0 => self.bind(key, None),
-                _ if key % 7 == 0 => self.bind(key, Some(1_000)),
+                _ if key.is_multiple_of(10) => self.numbers.remove_now(&key, Buffered).unwrap(),
+                _ if key.is_multiple_of(9) => self.bind(key, None),
+                _ if key.is_multiple_of(7) => self.bind(key, Some(1_000)),
                 _ => {}
             }
             step();
@@ -141,11 +141,14 @@ fn a_filter_gets_headers_values_levels_and_the_other_stores() {
             let key = u32::from_be_bytes(*hash);
             assert!(once.lock().unwrap().insert(key), "key {key} twice");
             assert_eq!(*record.header(), key);
-            let own =
-                if key % 10 == 0 || (key % 9 != 0 && key % 7 != 0) { Some(key) } else { None };
+            let own = if key.is_multiple_of(10) || (key % 9 != 0 && key % 7 != 0) {
+                Some(key)
+            } else {
+                None
+            };
             assert!(record.level() == own || own.is_none(), "{key}: {:?}", record.level());
             // The value is read for some only.
-            if key % 2 == 0 {
+            if key.is_multiple_of(2) {
                 assert_eq!(record.value()?, text(key));
             }
             Ok(numbers.at(now).contains(&key)?)
@@ -167,7 +170,7 @@ fn a_list_keeps_the_bindings_of_its_keys() {
             .keep(Keep::retain(&stores.numbers, list.clone()))
             .keep(Keep::retain(&stores.texts, list.map(u32::to_be_bytes).collect::<Vec<_>>()));
         let report = stores.gc(plan).unwrap();
-        let fifths = (0..KEYS).filter(|key| key % 5 == 0);
+        let fifths = (0..KEYS).filter(|key| key.is_multiple_of(5));
         assert_eq!(stores.numbers(), fifths.clone().filter(|key| key % 10 != 0).collect());
         assert_eq!(stores.texts(), fifths.collect());
         assert_eq!((report.kept, report.dropped), (10 + 20, 80 + 80));
@@ -235,9 +238,9 @@ fn from_a_level_on_keeps_what_is_bound_there_and_what_has_no_level() {
                 .keep(Keep::from_level(&stores.texts, first));
             let report = stores.gc(plan).unwrap();
             let stays = |key: &u32| match key {
-                _ if key % 10 == 0 => *key >= first,
-                _ if key % 9 == 0 => true,
-                _ if key % 7 == 0 => first <= 1_000,
+                _ if key.is_multiple_of(10) => *key >= first,
+                _ if key.is_multiple_of(9) => true,
+                _ if key.is_multiple_of(7) => first <= 1_000,
                 _ => *key >= first,
             };
             let texts: BTreeSet<u32> = (0..KEYS).filter(stays).collect();

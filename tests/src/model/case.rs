@@ -7,7 +7,7 @@ use proptest::strategy::Union;
 use rollstore::Durability;
 use std::fmt;
 
-/// Longest sequence. Nothing merges runs yet: every generation stays, and every read asks all of them.
+/// Longest sequence.
 const ACTIONS_MAX: usize = 1_000;
 
 /// A key of the pool in one of the stores.
@@ -82,6 +82,49 @@ pub enum Action {
     Kill,
     /// Goes on with what a power cut leaves.
     PowerCut,
+    /// Collects.
+    Collect(Rule, End),
+    /// Merges, gives space back.
+    Upkeep(Upkeep),
+}
+
+/// What a collection keeps, of all stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// About two of three bindings, by key and level.
+    Filter(u32),
+    /// These keys of the pool.
+    Retain(Vec<usize>),
+    /// The same, one after the other.
+    Walk(Vec<usize>),
+    /// Bindings of this level, of a higher one, or of none.
+    FromLevel(u32),
+}
+
+/// How a collection ends. Those with a number end in that way when it has asked so often before; if it does not, it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It is done.
+    Done,
+    /// Somebody who asks for a second one is told of it, and cancels it.
+    Cancelled(usize),
+    /// A callback fails.
+    Fails(usize),
+    /// The database is closed in the middle of it.
+    Closes(usize),
+}
+
+/// What the engine does by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upkeep {
+    /// Merges that are due.
+    Merge,
+    /// Merges that are not.
+    MergeIdle,
+    /// Space jobs.
+    Space,
+    /// All of it at once.
+    Compact,
 }
 
 /// What does not change during a case.
@@ -140,8 +183,32 @@ fn change(removes: bool) -> BoxedStrategy<Change> {
     if removes { prop_oneof![2 => put, 1 => Just(Change::Remove)].boxed() } else { put.boxed() }
 }
 
+fn collect() -> impl Strategy<Value = Action> {
+    let numbers = || vec(0..10usize, 0..8);
+    let rule = prop_oneof![
+        3 => (0..3u32).prop_map(Rule::Filter),
+        2 => numbers().prop_map(Rule::Retain),
+        1 => numbers().prop_map(Rule::Walk),
+        2 => (0..6u32).prop_map(Rule::FromLevel),
+    ];
+    let end = prop_oneof![
+        6 => Just(End::Done),
+        1 => (0..4usize).prop_map(End::Cancelled),
+        1 => (0..4usize).prop_map(End::Fails),
+        1 => (0..4usize).prop_map(End::Closes),
+    ];
+    (rule, end).prop_map(|(rule, end)| Action::Collect(rule, end))
+}
+
+fn upkeep() -> impl Strategy<Value = Action> {
+    use Upkeep::{Compact, Merge, MergeIdle, Space};
+    let upkeep =
+        prop_oneof![3 => Just(Merge), 3 => Just(MergeIdle), 3 => Just(Space), 1 => Just(Compact)];
+    upkeep.prop_map(Action::Upkeep)
+}
+
 /// One action; `parallel` ones leave out what only makes sense alone.
-fn action(removes: bool, sorted: bool, parallel: bool) -> BoxedStrategy<Action> {
+fn action(removes: bool, sorted: bool, keyed: bool, parallel: bool) -> BoxedStrategy<Action> {
     let changes = || vec((place(), change(removes)), 1..6);
     let mut actions = vec![
         (16, place().prop_map(Action::Read).boxed()),
@@ -162,6 +229,9 @@ fn action(removes: bool, sorted: bool, parallel: bool) -> BoxedStrategy<Action> 
         (7, (0..4usize).prop_map(Action::ReadSnapshot).boxed()),
         (1, Just(Action::Reopen).boxed()),
     ];
+    if keyed {
+        actions.extend([(3, collect().boxed()), (4, upkeep().boxed())]);
+    }
     if sorted {
         let range = (0..5usize, 0..10usize, 0..10usize, any::<u32>());
         let range = range.prop_map(|(store, from, to, ends)| Action::Range(store, from, to, ends));
@@ -205,7 +275,7 @@ pub(super) fn cases(kinds: &'static [fn(bool) -> Kind], parallel: bool) -> Boxed
         let kinds: Vec<Kind> = kinds.iter().map(|kind| kind(setup.sorted)).collect();
         let removes = kinds.iter().any(|kind| kind.removes());
         let keyed = kinds.iter().any(|kind| kind.keyed());
-        let one = move || action(removes, setup.sorted && keyed, parallel);
+        let one = move || action(removes, setup.sorted && keyed, keyed, parallel);
         let short = prop_oneof![75 => vec(one(), 0..10), 25 => vec(one(), 0..100)];
         let long = prop_oneof![
             75 => vec(one(), 0..100),

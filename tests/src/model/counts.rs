@@ -51,6 +51,22 @@ counts! {
     late_scans,
     /// Ranges and ends of sorted stores compared.
     ranges,
+    /// Collections that were done.
+    collections,
+    /// Bindings they dropped.
+    dropped,
+    /// Collections that were cancelled; a second one was asked for then.
+    cancelled,
+    /// Collections that failed.
+    failed,
+    /// Collections in whose middle the database was closed.
+    closed,
+    /// Merges that had something to do.
+    merges,
+    /// Space jobs that had something to do.
+    space_jobs,
+    /// Compactions.
+    compactions,
 }
 
 /// One more.

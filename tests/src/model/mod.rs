@@ -5,6 +5,7 @@
 //! | `stores` | the five kinds behind two traits, so that one runner serves all |
 //! | `case` | actions, cases, and the strategies that draw them |
 //! | `world` | one database, its model, and what is compared |
+//! | `collect` | collections and upkeep |
 //! | `run` | the sequential runner |
 //! | `parallel` | the grouping of actions that may run at once, and the runner for it |
 //! | `counts` | how much was done, so that a suite that does nothing fails |
@@ -15,6 +16,7 @@
 use rollstore::{Batch, Error, Snapshot};
 
 mod case;
+mod collect;
 mod counts;
 mod parallel;
 mod run;
@@ -22,7 +24,7 @@ mod stores;
 mod suite;
 mod world;
 
-pub use case::{Action, Case, Change, How, Place, Setup};
+pub use case::{Action, Case, Change, End, How, Place, Rule, Setup, Upkeep};
 pub use counts::Counts;
 pub use stores::{Blob, Kind};
 pub use suite::{Suite, scale};

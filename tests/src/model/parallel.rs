@@ -2,7 +2,7 @@
 //!
 //! Grouping, greedily from the left, as in the reference: a read goes with any read, and with writes of other keys;
 //! a write goes with what does not mention its keys; what concerns everything (a snapshot, a scan) goes with reads;
-//! a flush, a freeze or a sync goes with all of these; a reopen stands alone. The model takes the actions of a group in
+//! a flush, a freeze, a sync or a merge goes with all of these; a collection and a reopen stand alone. The model takes the actions of a group in
 //! their order, and each read is compared with what earlier groups left.
 
 use super::case::{Action, Case, Place};
@@ -74,7 +74,7 @@ impl World<'_> {
                 Mentions::Writes(places(&changed))
             }
             Action::Iterate(_) | Action::Range(..) => Mentions::ReadsAll,
-            Action::Sync | Action::Flush | Action::Freeze => Mentions::Nothing,
+            Action::Sync | Action::Flush | Action::Freeze | Action::Upkeep(_) => Mentions::Nothing,
             _ => Mentions::Alone,
         }
     }
@@ -131,6 +131,7 @@ impl World<'_> {
             Task::Look(Action::Sync) => Ok(self.db.sync()?),
             Task::Look(Action::Flush) => self.flush(),
             Task::Look(Action::Freeze) => Ok(self.db.engine().freeze()?),
+            Task::Look(Action::Upkeep(upkeep)) => self.steps(*upkeep),
             Task::Look(action) => self.look(action),
         }
     }

@@ -47,6 +47,8 @@ impl World<'_> {
             Action::ReadOnly => self.read_only(),
             Action::Kill => self.kill(),
             Action::PowerCut => self.power_cut(),
+            Action::Collect(rule, end) => self.collect(rule, *end),
+            Action::Upkeep(upkeep) => self.keep_up(*upkeep),
             look => self.look(look),
         }
     }
