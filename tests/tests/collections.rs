@@ -74,7 +74,8 @@ fn reopened(disk: SimVfs) -> State {
     chain.state().unwrap()
 }
 
-/// Seen to fail with ...
+/// Seen to fail with the old segments removed before the manifest was written, as in the reference: the open found one
+/// missing.
 #[test]
 fn f1_a_crash_at_any_step_of_a_collection_leaves_the_state_before_or_the_state_after() {
     let (disk, _) = history();
@@ -107,7 +108,7 @@ fn f1_a_crash_at_any_step_of_a_collection_leaves_the_state_before_or_the_state_a
     }
 }
 
-/// Seen to fail with ...
+/// Seen to fail with the files of a job that fails left where they are: a mask that nothing names stayed.
 #[test]
 fn f2_f20_a_failed_collection_leaves_nothing_behind() {
     let (disk, before) = history();
@@ -151,7 +152,7 @@ fn f2_f20_a_failed_collection_leaves_nothing_behind() {
     assert!(failed > 30, "{failed}");
 }
 
-/// Seen to fail with ...
+/// Seen to fail with one that failed taken for one under way: the next was refused.
 #[test]
 fn f8_after_a_failed_collection_the_next_one_runs() {
     let (disk, before) = history();
@@ -183,7 +184,7 @@ fn f8_after_a_failed_collection_the_next_one_runs() {
     assert!(failed[0] > 30 && failed[1] >= 3, "{failed:?}");
 }
 
-/// Seen to fail with ...
+/// Seen to fail with a manifest for each store of the plan: blocks were dropped, and levels were not.
 #[test]
 fn f11_index_and_values_go_in_one_manifest() {
     let (disk, before) = history();
@@ -271,7 +272,7 @@ impl Numbers {
     }
 }
 
-/// Seen to fail with ...
+/// Seen to fail with only the newest entry of a dropped key masked: `[Some(1), Some(1), Some(2), None]` came back.
 #[test]
 fn f6_a_collection_brings_nothing_back() {
     use Between::{Cut, Flush, Kill, Merge, Nothing, Reopen, Space};

@@ -11,7 +11,7 @@ use rollstore::{
 use rollstore_engine::vfs::SyncPoint;
 use rollstore_engine::vfs::sim::SimVfs;
 use rollstore_tests::chain::{Chain, State, hash, options};
-use rollstore_tests::pause::{At, Gate, PauseVfs, Stop, ends};
+use rollstore_tests::pause::{At, PauseVfs, Stop, ends};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -92,7 +92,8 @@ fn closing(chain: &Chain) {
     }
 }
 
-/// Seen to fail with ...
+/// Seen to fail with a job that finds the database closing removing what it made although the manifest names it: a mask was
+/// missing.
 #[test]
 fn f7_a_close_during_a_collection_ends_and_leaves_the_state_before_or_the_state_after() {
     let after = history().before.collected(FIRST);
@@ -118,7 +119,7 @@ fn f7_a_close_during_a_collection_ends_and_leaves_the_state_before_or_the_state_
     }
 }
 
-/// Seen to fail with ...
+/// Seen to fail with the keys of lists and walks taken without a look at the cancel: it hung.
 #[test]
 fn f7_a_close_ends_a_collection_that_would_never_end() {
     for walk in [false, true] {
@@ -144,7 +145,7 @@ fn f7_a_close_ends_a_collection_that_would_never_end() {
     }
 }
 
-/// Seen to fail with ...
+/// Seen to fail with a close that joins the thread it runs on: a deadlock, which the system noticed.
 #[test]
 fn f7_a_close_by_the_predicate_itself_ends_too() {
     for background in [Threads, Stepped] {
@@ -227,7 +228,7 @@ fn f7_callbacks_that_close_or_look_for_stores_do_not_hang_a_close() {
     }
 }
 
-/// Seen to fail with ...
+/// Seen to fail with the one under way not looked at: four of four started.
 #[test]
 fn f9_of_collections_asked_for_at_once_exactly_one_runs() {
     const ASKING: usize = 4;
@@ -260,7 +261,7 @@ fn f9_of_collections_asked_for_at_once_exactly_one_runs() {
 
 const ANCHORS: Define<Indexable<u32, u32>> = Define::new("anchors");
 
-/// Seen to fail with ...
+/// Seen to fail with a view taken for each store when its turn came: the head was 120, not 60.
 #[test]
 fn f13_all_stores_of_a_plan_are_seen_at_one_moment() {
     let held = history();
@@ -271,14 +272,17 @@ fn f13_all_stores_of_a_plan_are_seen_at_one_moment() {
     // Anchors are judged by the levels, of which this plan drops the old ones, and by the blocks, which it leaves alone; the head
     // says whether all that is one moment.
     let (levels, blocks, head) = (chain.levels.clone(), chain.blocks.clone(), chain.head.clone());
-    let mut gate = Some(stop.gate());
+    let gate = stop.gate();
+    let first = Keep::filter(&chain.levels, move |level, _, _| {
+        gate.pass();
+        Ok(*level >= FIRST)
+    });
     let keep = Keep::filter(&anchors, move |level, _, now| {
-        gate.take().iter().for_each(Gate::pass);
         assert_eq!(head.at(now).read()?, Some(LEVELS));
         assert!(blocks.at(now).contains(&hash(*level))?, "block {level}");
         Ok(levels.at(now).contains(level)?)
     });
-    let plan = GcPlan::new().keep(Keep::from_level(&chain.levels, FIRST)).keep(keep);
+    let plan = GcPlan::new().keep(first).keep(keep);
     let run = chain.begin(plan).unwrap();
     stop.wait();
     // Meanwhile everything that it will look at is written again, removed, flushed and merged.
@@ -333,7 +337,7 @@ fn others(chain: &Chain, (snapshot, before): (&Snapshot, &State), writes: u32) {
     });
 }
 
-/// Seen to fail with ...
+/// Seen to fail with the lane of the flushes held by the collection: the first flush beside it hung.
 #[test]
 fn f16_f18_a_collection_blocks_neither_readers_nor_writers() {
     for at in std::iter::once(None).chain(PLACES.map(Some)) {

@@ -86,7 +86,7 @@ fn history() -> Stores {
     stores
 }
 
-/// Seen to fail with ...
+/// Seen to fail with a collection that writes again whatever has anything dead in it: 2.9 MB for one record of a hundred.
 #[test]
 fn f17_a_collection_writes_in_proportion_to_what_it_drops() {
     // So many records of a hundred go, all from the oldest end, or spread out.
@@ -136,7 +136,7 @@ fn fresh(model: &Model) -> u64 {
     stores.bytes()
 }
 
-/// Seen to fail with ...
+/// Seen to fail with space jobs left out: 557,000 bytes over 537,740 in the fourth round.
 #[test]
 fn f19_overwritten_and_removed_entries_come_back_without_a_collection() {
     let (stores, mut model, mut rng) = (Stores::open(128 << 10), Model::new(), Rng::new(122));
@@ -173,7 +173,7 @@ fn f19_overwritten_and_removed_entries_come_back_without_a_collection() {
     stores.verify();
 }
 
-/// Seen to fail with ...
+/// Seen to fail with space jobs left out: a run of tombstones stayed.
 #[test]
 fn f19_what_is_removed_to_the_last_key_takes_no_space() {
     let stores = Stores::open(128 << 10);
