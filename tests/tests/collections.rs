@@ -1,7 +1,7 @@
 //! Goal: the faults of the reference's garbage collection (CONTRACT, section 4) that concern crashes, failures and what comes back
 //! cannot happen here. Method: one test a fault, named after it; a collection ends at every one of its operations, by a
 //! crash or by an error, and all stores are compared with all they may hold. Each says how it was seen to fail.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use rollstore::{Background, Define, Durability, Gc, GcPlan, GcReport, Job, Keep, Result};
 use rollstore::{Database, RemovableIndexable};
