@@ -2,13 +2,16 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+use rollstore_engine::format::names::QUARANTINE;
 use rollstore_engine::vfs::fault::{Fault, FaultVfs, OpRecord, Plan};
 use rollstore_engine::vfs::sim::{Cut, SimVfs};
 use rollstore_engine::{Durability, Store};
-use rollstore_tests::matrix::faults;
-use rollstore_tests::matrix::model::{self, EARLY};
-use rollstore_tests::matrix::run::{self, Run};
+use rollstore_tests::matrix::keep::{Keeping, Rule};
+use rollstore_tests::matrix::model::{self, EARLY, Event, Size};
+use rollstore_tests::matrix::run::{self, DIR, Run};
 use rollstore_tests::matrix::script::Step;
+use rollstore_tests::matrix::{check, faults};
+use std::sync::Arc;
 
 /// The number of the first operation of this kind on a file of this name, after one on another.
 fn place(log: &[OpRecord], after: (&str, &str), kind: &str, name: &str) -> u64 {
@@ -123,4 +126,105 @@ fn opens_that_die_in_the_middle_of_a_manifest_leave_one_torn_one_at_a_time() {
         disk = vfs.sim().power_cut(Cut::Keep);
     }
     assert_eq!(run::open(&FaultVfs::new(disk)).unwrap().stats().last_seq, 1);
+}
+
+/// Everything goes.
+const NOTHING_STAYS: Rule = &[
+    (1, Keeping::Numbers(&[])),
+    (2, Keeping::Numbers(&[])),
+    (3, Keeping::Numbers(&[])),
+    (4, Keeping::Numbers(&[])),
+    (5, Keeping::Numbers(&[])),
+];
+
+/// The number of the last operation of this kind on a file of this name.
+fn last(log: &[OpRecord], kind: &str, name: &str) -> u64 {
+    let is = |op: &&OpRecord| op.kind == kind && op.path.to_string_lossy().contains(name);
+    log.iter().rfind(is).expect("such an operation").number
+}
+
+/// Runs `script`, and the machine dies at the last operation of this kind on a file of this name.
+fn dies(script: &[Step], (kind, name): (&str, &str), fault: Fault) -> Run {
+    let at = last(&faults::operations(script).unwrap(), kind, name);
+    let mut run = Run::new(Some(Plan { at, fault, sticky: false }), None);
+    for step in script {
+        if run.step(*step).is_err() {
+            break;
+        }
+    }
+    assert!(run.machine.fired());
+    run
+}
+
+/// It was tried again over what it had just replaced, and ended with an error though everything was dropped.
+#[test]
+fn a_collection_is_done_when_only_its_second_manifest_cannot_be_written() {
+    let commit = Step::Commit(Durability::Buffered);
+    let script =
+        [Step::Open, Step::Stores(EARLY), commit, commit, Step::Collect(NOTHING_STAYS), commit];
+    let upto = script.len() - 1;
+    for fault in [Fault::Enospc, Fault::Eio] {
+        let at = last(&faults::operations(&script[..upto]).unwrap(), "write", "/manifest-");
+        let found = faults::once(&script, Plan { at, fault, sticky: false }).unwrap();
+        assert_eq!((found.reported, found.poisoned, found.unnoticed), (0, 0, 1), "{found:?}");
+    }
+}
+
+/// All that a collection had freed went to quarantine, where nobody removes it, and the disk stayed full.
+#[test]
+fn what_a_collection_freed_is_not_put_aside_when_its_second_manifest_is_torn() {
+    let commit = Step::Commit(Durability::Buffered);
+    let script = [
+        Step::Open,
+        Step::Stores(EARLY),
+        commit,
+        commit,
+        Step::Flush,
+        Step::Collect(NOTHING_STAYS),
+    ];
+    let run = dies(&script, ("write", "/manifest-"), Fault::CutMid);
+    for disk in
+        [run.machine.vfs().sim().process_kill(), run.machine.vfs().sim().power_cut(Cut::Keep)]
+    {
+        let vfs = FaultVfs::new(disk);
+        let opened = run::open(&vfs).unwrap();
+        assert!(opened.stats().recovery.manifest_passed_over);
+        assert_eq!(check::shown(&opened, &run.history), Ok(3));
+        let aside = vfs.sim().names(format!("{DIR}/{QUARANTINE}"));
+        assert!(aside.len() == 1 && aside[0].starts_with("manifest-"), "{aside:?}");
+        check::tidy(vfs.sim()).unwrap();
+    }
+}
+
+/// They stayed until the next open, and may be what takes the room.
+#[test]
+fn orphans_go_when_an_open_without_room_is_settled_later() {
+    let commit = Step::Commit(Durability::Sync);
+    let script = [Step::Open, Step::Stores(EARLY), commit, Step::Freeze, Step::Work];
+    let mut run = dies(&script, ("write", "/manifest-"), Fault::Cut);
+    let disk = run.machine.vfs().sim().process_kill();
+    disk.set_capacity(Some(0));
+    let vfs = FaultVfs::new(disk);
+    let db = run::open(&vfs).unwrap();
+    check::tidy(vfs.sim()).unwrap_err();
+    vfs.sim().set_capacity(None);
+    let mut batch = db.batch();
+    let more = model::commit(2, EARLY, Size::Small);
+    more.stage(&mut batch, &db.stores()).unwrap();
+    db.commit(batch, Durability::Sync).unwrap();
+    run.history.push(Arc::new(Event::Commit(more)));
+    assert_eq!(check::prefix(&db, &run.history), Ok(2));
+    check::tidy(vfs.sim()).unwrap();
+}
+
+/// It stayed as long as nothing was written.
+#[test]
+fn an_old_manifest_that_a_crash_left_goes_at_the_next_open() {
+    let script = [Step::Open, Step::Stores(EARLY), Step::Commit(Durability::Sync), Step::Close];
+    let run = dies(&script, ("remove", "/manifest-"), Fault::Cut);
+    let vfs = FaultVfs::new(run.machine.vfs().sim().process_kill());
+    check::tidy(vfs.sim()).unwrap_err();
+    let db = run::open(&vfs).unwrap();
+    assert_eq!(check::prefix(&db, &run.history), Ok(1));
+    check::tidy(vfs.sim()).unwrap();
 }

@@ -2,7 +2,8 @@
 //!
 //! First what newer runs shadow is masked, where an estimate says that it is worth while: whole runs and value files go by
 //! that, and it is known exactly what is dead. Then what is least alive is written again, a job at a time: each takes no
-//! more than [`JOB_BYTES_MAX`] of room, frees more than that, and is lost alone if it fails.
+//! more than [`JOB_BYTES_MAX`] of room, frees more than that, and is lost alone if it fails. Where there is less room, the
+//! jobs begin with one thing and grow by what they free.
 
 use super::Core;
 use super::upkeep::{OWN, When, merge_of, sizes};
@@ -113,10 +114,37 @@ impl Core {
 
     /// If more than `bound` percent of what lives is dead, writes again what is least alive, until `target` percent are left or
     /// one job has enough of it. `None` if there was nothing to do.
+    ///
+    /// Where there is no room for that, one thing alone is written again, and more each time as that makes room. Who was
+    /// asked for it may begin in the room of the reserve.
     pub(super) fn reclaim(
         &self,
         claim: &Claim,
+        percents: (u64, u64),
+        errand: Errand<'_>,
+    ) -> Result<Option<Reclaimed>> {
+        let room = *self.upkeep.room.lock();
+        let mut done = self.reclaim_some(claim, percents, room, errand);
+        if matches!(done, Err(Error::NoSpace { .. })) {
+            if matches!(errand, Errand::Asked(_)) {
+                self.reserve.give();
+            }
+            *self.upkeep.room.lock() = Some(0);
+            done = self.reclaim_some(claim, percents, Some(0), errand);
+        }
+        if let Ok(Some(done)) = &done {
+            let more = |room: u64| Some(room * 2 + done.freed).filter(|room| *room < JOB_BYTES_MAX);
+            let mut room = self.upkeep.room.lock();
+            *room = room.and_then(more);
+        }
+        done
+    }
+
+    fn reclaim_some(
+        &self,
+        claim: &Claim,
         (bound, target): (u64, u64),
+        room: Option<u64>,
         errand: Errand<'_>,
     ) -> Result<Option<Reclaimed>> {
         let mut written = 0;
@@ -126,7 +154,7 @@ impl Core {
             if !space.exceeds(bound) {
                 return Ok(());
             }
-            let room = JOB_BYTES_MAX.max(space.run_bytes());
+            let room = room.unwrap_or_else(|| JOB_BYTES_MAX.max(space.run_bytes()));
             let mut chosen = choose(&space.of_stores(claim.stores(), &manifest), target, room);
             let (files, pacer) = (&*self.files, &*self.pacer);
             let mover = Mover { files, pacer, errand };

@@ -69,6 +69,8 @@ pub(crate) struct Upkeep {
     pub(crate) flushed: AtomicU64,
     pub(crate) merged: AtomicU64,
     pub(crate) rewritten: AtomicU64,
+    /// Once a job that copies found no room: how much the next one may write.
+    pub(super) room: Mutex<Option<u64>>,
     /// The collection under way, or the last one.
     pub(super) collection: Mutex<Option<Collection>>,
     /// Up to which commit it looks.

@@ -1,6 +1,7 @@
 //! The machine dies at one operation, and its disk is found in every way a disk may be found.
 
 use super::check;
+use super::keep::{self, Keeping, Rule};
 use super::model::{self, Event, History, Size};
 use super::run::{self, Promise, Run};
 use super::script::Step;
@@ -8,7 +9,7 @@ use super::{Outcome, draw, scale};
 use rollstore_engine::vfs::SyncPoint;
 use rollstore_engine::vfs::fault::{Fault, FaultVfs, Plan};
 use rollstore_engine::vfs::sim::{Cut, SimVfs};
-use rollstore_engine::{Database, Durability, Error};
+use rollstore_engine::{Database, Durability, Error, Gc, Job};
 use std::ops::AddAssign;
 use std::sync::Arc;
 
@@ -108,6 +109,48 @@ impl Found {
     }
 }
 
+/// What is done with a database that was found, besides a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    Merge,
+    Compact,
+    Collect,
+}
+
+impl Then {
+    /// One for each image, so that each image has each of them at some operation.
+    fn all(seed: u64) -> impl Iterator<Item = Then> {
+        const ALL: [Then; 4] = [Then::Nothing, Then::Merge, Then::Compact, Then::Collect];
+        (seed..).map(|i| ALL.get(draw(i) as usize % ALL.len()).copied().unwrap_or(Then::Nothing))
+    }
+
+    fn job(self, db: &Database, history: &mut Vec<Arc<Event>>) -> Result<(), Error> {
+        const RULE: Rule = &[
+            (1, Keeping::FromLevel(3)),
+            (2, Keeping::NoMultiples(2)),
+            (4, Keeping::Shorter(500)),
+            (5, Keeping::Numbers(&[1, 2, 3, 4, 5, 6])),
+        ];
+        match self {
+            Then::Nothing => {}
+            Then::Compact => db.compact(&mut |_| true)?,
+            Then::Merge => {
+                for job in [Job::Merge, Job::Space, Job::MergeIdle] {
+                    db.step(job)?;
+                }
+            }
+            Then::Collect => {
+                let (Gc::Started(run) | Gc::Running(run)) =
+                    db.gc(keep::plan(RULE, &db.stores()))?;
+                run.wait()?;
+                history.push(Arc::new(Event::Collect(RULE)));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A matrix over one script, perhaps with one kind of sync left out.
 #[derive(Debug)]
 pub struct Matrix {
@@ -176,11 +219,10 @@ impl Matrix {
             let (history, promise) = (run.history.clone(), run.promise);
             // The process that ran is dead with its machine; what its end does is lost.
             drop(run);
-            for found in Found::all(k) {
+            for (found, then) in Found::all(k).into_iter().zip(Then::all(k)) {
                 tally.images += 1;
-                let case = || format!("{fault:?} at {k}, {found:?}");
-                self.image(&sim, found, &history, promise, tally)
-                    .map_err(|wrong| format!("{}: {wrong}", case()))?;
+                self.image(&sim, (found, then), &history, promise, tally)
+                    .map_err(|wrong| format!("{fault:?} at {k}, {found:?}, {then:?}: {wrong}"))?;
             }
             if self.nested_every > 0 && k.is_multiple_of(self.nested_every) {
                 self.nested(&sim, k, &history, promise, tally)
@@ -221,7 +263,7 @@ impl Matrix {
     fn image(
         &self,
         sim: &SimVfs,
-        found: Found,
+        (found, then): (Found, Then),
         history: &History,
         promise: Promise,
         tally: &mut Tally,
@@ -237,7 +279,7 @@ impl Matrix {
         tally.shorter += u64::from(shown < history.len());
         tally.longer += u64::from(shown > floor.0);
         let at_once = self.vfs(vfs.sim().power_cut(Cut::Drop));
-        self.commit_and_cut(&vfs, &db, &history[..shown.min(history.len())], tally)?;
+        self.go_on_and_cut(&vfs, &db, then, &history[..shown.min(history.len())], tally)?;
         drop(db);
         let (_, again) = self
             .open(&at_once, history, (shown, floor.1), tally)
@@ -248,17 +290,22 @@ impl Matrix {
         }
     }
 
-    /// One more commit, durable, and the power goes.
-    fn commit_and_cut(
+    /// One more commit, durable, perhaps a job, and the power goes.
+    fn go_on_and_cut(
         &self,
         vfs: &FaultVfs,
         db: &Database,
+        then: Then,
         history: &History,
         tally: &mut Tally,
     ) -> Outcome {
         let mut history = history.to_vec();
         let made = one_more(db, &mut history);
         made.map_err(|e| format!("a commit after the open: {e}"))?;
+        then.job(db, &mut history).map_err(|e| format!("a job after the open: {e}"))?;
+        if then != Then::Nothing {
+            check::prefix(db, &history).map_err(|wrong| format!("after the job: {wrong}"))?;
+        }
         let cut = self.vfs(vfs.sim().power_cut(Cut::Drop));
         let floor = (history.len(), db.stores().len());
         let opened = self.open(&cut, &history, floor, tally);

@@ -139,6 +139,8 @@ pub struct Run {
     pub held: Option<(Snapshot, State)>,
     /// What was promised.
     pub promise: Promise,
+    /// Collections that found no room for what was in memory.
+    pub left_out: u64,
     /// What an open in the middle of the script did not find, though it was promised.
     pub lost: Option<String>,
 }
@@ -159,6 +161,7 @@ impl Run {
             visible: 0,
             held: None,
             promise: Promise::default(),
+            left_out: 0,
             lost: None,
         }
     }
@@ -304,6 +307,7 @@ impl Run {
         let newest = db.stats().manifest_generation;
         let manifest = manifest::read(self.machine.vfs().sim(), Path::new(DIR), newest)?;
         let place = self.beginning(manifest.last_seq as usize);
+        self.left_out += 1;
         self.history.insert(place, Arc::new(event));
         self.visible = self.history.len();
         self.promise.logged = self.visible;
