@@ -87,14 +87,17 @@ impl Witness {
         let stopped = Arc::clone(&stop);
         let writer = std::thread::spawn(move || {
             let mut times = Vec::new();
-            while !stopped.load(Ordering::Relaxed) {
+            // Once at least, however soon it ends.
+            loop {
                 let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
                 let began = Instant::now();
                 commit(&writing, &notes, number)?;
                 times.push(began.elapsed().as_nanos() as u64);
+                if stopped.load(Ordering::Relaxed) {
+                    return Ok(times);
+                }
                 std::thread::sleep(PAUSE);
             }
-            Ok(times)
         });
         Ok(Witness { stop, reader, writer })
     }
@@ -134,7 +137,7 @@ fn read(
     stop: &AtomicBool,
 ) -> std::result::Result<Vec<u64>, rollstore::Error> {
     let (mut times, mut random) = (Vec::new(), Random::new(7));
-    while !stop.load(Ordering::Relaxed) {
+    loop {
         let range = range();
         let reads = if range.is_empty() { 0 } else { READS };
         for _ in 0..reads {
@@ -146,9 +149,11 @@ fn read(
             times.push(began.elapsed().as_nanos() as u64 / 2);
             assert!(found == Some(level.header) && hash == Some(level.hash), "a wrong answer");
         }
+        if stop.load(Ordering::Relaxed) {
+            return Ok(times);
+        }
         std::thread::sleep(READ_PAUSE);
     }
-    Ok(times)
 }
 
 impl Seen {
