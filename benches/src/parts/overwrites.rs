@@ -7,11 +7,12 @@ use crate::sample::{Random, Set, word};
 use crate::space::{DiskWatch, disk_bytes};
 use rollstore::{Database, Durability, Options};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const KEYS: u64 = 1_000;
 
 const RATE: Figure = Figure::alone("1,000 keys overwritten", "M/s");
+const LONGEST: Figure = Figure::alone("  longest commit of 64", "ms");
 const PEAK: Figure = Figure::alone("  disk at most, without logs", "KiB").beside("the keys alone");
 const OVER: Figure = Figure::alone("  over the bound at most", "KiB")
     .beside("a flush and a merge under way")
@@ -43,13 +44,16 @@ pub fn round(dir: &Path, scale: Scale, figures: &mut Figures) -> Result<()> {
     let (table, mut random) = (db.store(TABLE)?, Random::new(3));
     let disk = DiskWatch::of(&path, &FILES);
     let (commits, began) = (scale.entries * 10 / PUTS_A_COMMIT, Instant::now());
+    let mut longest = Duration::ZERO;
     for _ in 0..commits {
         let mut batch = db.batch();
         for _ in 0..PUTS_A_COMMIT {
             let key = word(Set::Present, random.between(0, KEYS - 1));
             table.put(&mut batch, &key, &random.fixed());
         }
+        let began = Instant::now();
         batch.commit(Durability::Buffered)?;
+        longest = longest.max(began.elapsed());
     }
     let seconds = began.elapsed().as_secs_f64();
     let peak = disk.end();
@@ -58,6 +62,7 @@ pub fn round(dir: &Path, scale: Scale, figures: &mut Figures) -> Result<()> {
     std::fs::remove_dir_all(&path)?;
     let kib = |bytes: u64| bytes as f64 / 1024.0;
     figures.add(RATE, (commits * PUTS_A_COMMIT) as f64 / 1e6 / seconds);
+    figures.add(LONGEST, longest.as_secs_f64() * 1e3);
     figures.add_beside(PEAK, kib(peak), kib(alone));
     // Beside what the bound speaks of stand the files that a flush has just made and those that its job is about to replace.
     figures.add_beside(OVER, kib(peak.saturating_sub(alone * 3 / 2)), kib(2 * alone));
