@@ -134,20 +134,20 @@ fn bulk() -> Vec<Step> {
     steps
 }
 
-/// Many small generations, and every kind of merge of them: while a snapshot reads what was merged, after a kill, and with
-/// runs that came after the merge.
+/// Many small generations, and every kind of merge of them: while a snapshot reads what was merged, after a kill, and of runs
+/// over an old large one that holds what they remove.
 fn merges() -> Vec<Step> {
     let (commit, mut steps) = (Step::Commit, beginning());
-    for i in 0..5 {
+    for i in 0..4 {
         steps.extend([commit(Buffered), commit(if i == 2 { Sync } else { Buffered }), Step::Flush]);
     }
-    steps.extend([Step::Hold, Step::Merge, Step::Merge, commit(Buffered), Step::Release]);
-    for _ in 0..4 {
+    steps.extend([Step::Hold, Step::Merge, commit(Buffered), Step::Release, Step::Compact]);
+    for _ in 0..7 {
         steps.extend([commit(Buffered), Step::Freeze, Step::Work]);
     }
-    steps.extend([Step::Merge, commit(Sync), Step::Kill, Step::Open, Step::MergeIdle]);
-    steps.extend([commit(Buffered), Step::Compact, commit(Buffered), Step::Shrink, commit(Sync)]);
-    steps.extend([Step::Flush, Step::MergeIdle, Step::Close, Step::Open, Step::Compact]);
+    steps.extend([Step::Merge, Step::Merge, commit(Sync), Step::Kill, Step::Open]);
+    steps.extend([Step::MergeIdle, commit(Buffered), Step::Shrink, commit(Sync), Step::Flush]);
+    steps.extend([Step::MergeIdle, Step::Close, Step::Open, Step::Compact]);
     steps
 }
 
