@@ -37,13 +37,21 @@ pub struct OsVfs;
 #[derive(Debug)]
 struct OsFile(fs::File);
 
-/// The lock lives as long as the open file.
 #[derive(Debug)]
 struct OsLock {
-    _file: fs::File,
+    file: fs::File,
 }
 
 impl Lock for OsLock {}
+
+/// Given back by hand: closing the file does not do it as long as a process that this one is just starting has a copy of
+/// the descriptor, and the next open would find it busy.
+impl Drop for OsLock {
+    fn drop(&mut self) {
+        // It cannot fail; if it did, the close would do it.
+        drop(self.file.unlock());
+    }
+}
 
 impl File for OsFile {
     fn len(&self) -> io::Result<u64> {
@@ -135,7 +143,7 @@ impl Vfs for OsVfs {
         let outcome = held(file, asked)?;
         outcome.map_or_else(busy, |file| {
             write_holder(&file)?;
-            Ok(LockOutcome::Held(Box::new(OsLock { _file: file })))
+            Ok(LockOutcome::Held(Box::new(OsLock { file })))
         })
     }
 
@@ -143,7 +151,7 @@ impl Vfs for OsVfs {
         let file = options().open(path)?;
         let asked = file.try_lock_shared();
         let outcome = held(file, asked)?;
-        outcome.map_or_else(busy, |file| Ok(LockOutcome::Held(Box::new(OsLock { _file: file }))))
+        outcome.map_or_else(busy, |file| Ok(LockOutcome::Held(Box::new(OsLock { file }))))
     }
 
     fn random(&self, out: &mut [u8]) -> io::Result<()> {

@@ -107,6 +107,20 @@ fn a_lock_excludes_within_the_process_too() {
     assert!(matches!(OsVfs.lock(&path).unwrap(), LockOutcome::Held(_)));
 }
 
+/// While another thread started a process, which has all descriptors until it runs its program, a database that had just
+/// been closed was busy.
+#[test]
+fn a_copy_of_the_descriptor_does_not_keep_the_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("LOCK");
+    let file = fs::File::create(&path).unwrap();
+    file.try_lock().unwrap();
+    let copy = file.try_clone().unwrap();
+    drop(OsLock { file });
+    assert!(matches!(OsVfs.lock(&path).unwrap(), LockOutcome::Held(_)));
+    drop(copy);
+}
+
 #[test]
 fn shared_locks_share_and_write_nothing() {
     let dir = tempfile::tempdir().unwrap();
