@@ -26,7 +26,7 @@ const COMMIT_99: Figure =
     Figure::alone("  synced level p99", "us").beside("without").marked(Mark::TimesAtMost(2.0));
 const COMMIT_MAX: Figure = Figure::alone("  synced level max", "us").beside("without");
 const PEAK: Figure = Figure::alone("  disk at most, logs included", "MiB").beside("without");
-const AFTER: Figure = Figure::alone("  disk after, closed", "MiB").beside("without");
+const AFTER: Figure = Figure::alone("  disk at the end, closed", "MiB").beside("without");
 
 /// Levels between two collections.
 const EVERY: u32 = 1_000;
