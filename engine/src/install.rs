@@ -121,9 +121,8 @@ impl Installer {
         Installer { vfs, dir, poison, numbers, cell, state: Mutex::new(state) }
     }
 
-    /// Makes `edit` durable and then visible. An error means
-    /// that nothing of it counts (or, after a poison, that nobody knows). The second copy of a commit point is owed then:
-    /// [`Installer::settle`] before it is reported.
+    /// Makes `edit` durable and then visible. An error means that nothing of it counts (or, after a poison, that nobody
+    /// knows). The second copy of a commit point is owed then: [`Installer::settle`] before it is reported.
     pub(crate) fn install(&self, edit: Edit, copies: Copies) -> Result<Installed> {
         self.poison.check()?;
         let mut state = self.state.lock();
