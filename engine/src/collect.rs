@@ -19,7 +19,7 @@
 use crate::edit::{Change, Rewrite};
 use crate::error::{Error, Result};
 use crate::files::{Files, Made};
-use crate::format::manifest as format;
+use crate::format::manifest::{self as format, Manifest};
 use crate::format::mask::Bits;
 use crate::format::{level_of, stored_level};
 use crate::merge::Merge;
@@ -295,10 +295,11 @@ impl Marks {
         &self,
         files: &Files,
         meta: &StoreMeta,
-        (runs, described): (&[Run], &[format::Run]),
+        (runs, manifest): (&[Run], &Manifest),
         rewrite: &mut Rewrite,
         made: &mut Made,
     ) -> Result<u64> {
+        let described = manifest.store(meta.id).map_or(&[][..], |store| &store.runs);
         let mut bytes = 0;
         for (dead, run) in self.dead.iter().zip(runs) {
             let Some(dead) = dead else { continue };

@@ -200,7 +200,8 @@ fn shadowed(meta: &StoreMeta, runs: &[Run]) -> Result<u64> {
                 dead += run.segment.entry_bytes() + value;
             }
         }
-        bytes += (u128::from(dead) * u128::from(entries) / u128::from(sample.max(1))) as u64;
+        let all = u128::from(dead) * u128::from(entries) / u128::from(sample.max(1));
+        bytes = u64::try_from(all).map_or(u64::MAX, |all| bytes.saturating_add(all));
     }
     Ok(bytes)
 }

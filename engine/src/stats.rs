@@ -105,7 +105,7 @@ impl Stats {
             let meta = &state.meta;
             let tables = version.generations().filter_map(|g| g.table(meta.id));
             let in_memory: usize = tables.map(|table| table.keys()).sum();
-            let on_disk = manifest.stores.iter().find(|store| store.id == meta.id);
+            let on_disk = manifest.store(meta.id);
             let runs = on_disk.map_or(&[][..], |store| &store.runs);
             let (value_bytes, value_live_bytes) = values_of(&manifest, meta.id);
             StoreStats {

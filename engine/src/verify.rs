@@ -224,7 +224,7 @@ impl Check<'_> {
             let found = self.live.get(&(file.id, part.store)).copied().unwrap_or(0);
             if found != part.live && self.done.damages == 0 {
                 let what = What::Length { found, limit: part.live };
-                let name = self.manifest.stores.iter().find(|store| store.id == part.store);
+                let name = self.manifest.store(part.store);
                 let damage = Error::from(Corruption::new(path, file.bytes, what));
                 self.damage(damage.in_store(name.map_or("", |store| &store.name)));
             }
@@ -239,10 +239,8 @@ impl Check<'_> {
         damages: Vec<Error>,
         mut unread: BTreeMap<u64, Pointed>,
     ) -> Vec<Error> {
-        let name = |pointed: Pointed| {
-            let store = self.manifest.stores.iter().find(|store| store.id == pointed.store);
-            store.map_or("", |store| &store.name)
-        };
+        let name =
+            |pointed: Pointed| self.manifest.store(pointed.store).map_or("", |store| &store.name);
         let mut blamed = Vec::with_capacity(damages.len());
         let mut explained = Vec::new();
         for error in damages {

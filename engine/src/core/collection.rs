@@ -218,9 +218,7 @@ impl Core {
             self.job(errand, |rewrite, made| {
                 (rewrite.collection, rewrite.level_from, masks) = (true, level_from, 0);
                 for (state, marks) in &marked {
-                    let described = manifest.stores.iter().find(|s| s.id == state.meta.id);
-                    let described = described.map_or(&[][..], |store| &store.runs);
-                    let runs = (upto(state, seq), described);
+                    let runs = (upto(state, seq), &manifest);
                     let bytes = marks.write(&self.files, &state.meta, runs, rewrite, made)?;
                     masks += bytes;
                     self.pacer.spend(bytes + SYNC_BYTES, errand)?;

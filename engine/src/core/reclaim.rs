@@ -104,9 +104,7 @@ impl Core {
             for state in version.stores.iter().filter(|state| stores.contains(&state.meta.id)) {
                 let runs = state.tree.runs();
                 let marks = mark_shadowed(&state.meta, runs, watched)?;
-                let described = manifest.stores.iter().find(|store| store.id == state.meta.id);
-                let described = described.map_or(&[][..], |store| &store.runs);
-                marks.write(&self.files, &state.meta, (runs, described), rewrite, made)?;
+                marks.write(&self.files, &state.meta, (runs, &manifest), rewrite, made)?;
             }
             Ok(())
         })
@@ -125,8 +123,10 @@ impl Core {
     ) -> Result<Option<Reclaimed>> {
         let room = *self.upkeep.room.lock();
         let mut done = self.reclaim_some(claim, percents, room, errand);
-        if matches!(done, Err(Error::NoSpace { .. })) {
-            if matches!(errand, Errand::Asked(_)) {
+        let asked = matches!(errand, Errand::Asked(_));
+        // Without the reserve the same again would fail again.
+        if matches!(done, Err(Error::NoSpace { .. })) && (asked || room != Some(0)) {
+            if asked {
                 self.reserve.give();
             }
             *self.upkeep.room.lock() = Some(0);

@@ -207,6 +207,11 @@ impl Manifest {
         segments.chain(masks).chain(values)
     }
 
+    /// What it says of the store with this number.
+    pub fn store(&self, id: u16) -> Option<&Store> {
+        self.stores.iter().find(|store| store.id == id)
+    }
+
     /// The bytes of the file.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
