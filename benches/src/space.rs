@@ -63,6 +63,17 @@ pub fn disk_bytes(dir: &Path, prefixes: &[&str]) -> Result<u64> {
     Ok(total)
 }
 
+/// What all files below a directory take on disk; those that go while it looks are not counted.
+pub fn tree_bytes(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_dir() => tree_bytes(&entry.path()),
+        Ok(meta) => meta.blocks() * 512,
+        Err(_) => 0,
+    });
+    bytes.sum()
+}
+
 /// Watches what the files of a directory take on disk.
 #[derive(Debug)]
 pub struct DiskWatch {

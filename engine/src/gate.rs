@@ -267,19 +267,18 @@ impl Gate {
         };
         let at = g.position;
         let frame = batch.padded(len);
-        frame::seal(&mut frame[..FRAME_HEADER_BYTES + body_len], &header, wal.seed(), at);
-        self.write(g, wal, frame)?;
-        let body = &frame[FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + body_len];
+        let body = FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + body_len;
         let version = self.cell.current();
-        let ops = || Ops::new(body, at + FRAME_HEADER_BYTES as u64, &**version);
-        if header.ops > 1 {
-            for op in ops().flatten() {
-                if let Some(state) = version.store(op.store()) {
-                    generation.touch(&state.meta, &op);
-                }
+        let first = at + FRAME_HEADER_BYTES as u64;
+        // What the memtables will need comes near while the frame is written.
+        for op in Ops::new(&frame[body.clone()], first, &**version).flatten() {
+            if let Some(state) = version.store(op.store()) {
+                generation.touch(&state.meta, &op);
             }
         }
-        for op in ops() {
+        frame::seal(&mut frame[..body.end], &header, wal.seed(), at);
+        self.write(g, wal, frame)?;
+        for op in Ops::new(&frame[body], first, &**version) {
             let op = op.map_err(|fault| self.poison.trip(fault.in_file(wal.path())))?;
             if let Some(state) = version.store(op.store()) {
                 generation.apply(&state.meta, seq, level, &op, None);

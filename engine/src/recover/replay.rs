@@ -84,7 +84,11 @@ pub(super) fn replay(
     let mut named = false;
     let mut next = 0;
     while let Some(wal) = wals.get(next) {
-        let generation = Generation::new(Log::Wal(Arc::clone(wal)), replay.last_seq);
+        let mut generation = Generation::new(Log::Wal(Arc::clone(wal)), replay.last_seq);
+        if let Some(before) = version.frozen.first() {
+            let meta = |store| version.store(store).map(|state| Arc::clone(&state.meta));
+            generation = generation.sized_like(before, &meta);
+        }
         let first = replay.last_seq;
         let stop = replay.wal(wal, &generation, &version)?;
         // A WAL in which nothing goes on, and which no seal names, may be a spare that was never used: the log ends in
@@ -175,6 +179,11 @@ impl Replay<'_> {
         let fault = |fault: crate::format::Fault| fault.in_file(wal.path());
         if header.kind == FrameKind::Seal {
             return Ok(Some(Step::Seal(successor(frame.body).map_err(fault)?)));
+        }
+        for op in Ops::new(frame.body, frame.body_at, version).flatten() {
+            if let Some(state) = version.store(op.store()) {
+                generation.touch(&state.meta, &op);
+            }
         }
         let mut ops = 0;
         for op in Ops::new(frame.body, frame.body_at, version) {

@@ -52,7 +52,8 @@ fn is_root(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
     let target = |folder: &str| matches!(folder, "bin" | "tests" | "benches" | "examples");
     match parts.as_slice() {
-        [.., "fuzz_targets", _] | [_, "build.rs"] | [_, "src", "lib.rs" | "main.rs"] => true,
+        [.., "fuzz_targets", _] | [_, "build.rs"] => true,
+        [.., "src", "lib.rs" | "main.rs"] => true,
         [_, "src", "bin", _] | [_, "src", "bin", _, "main.rs"] => true,
         [_, folder, _] | [_, folder, _, "main.rs"] => target(folder),
         _ => false,

@@ -1,0 +1,157 @@
+//! The command line of the comparison.
+
+use clap::{Args, Parser, Subcommand};
+use rollstore_compare::cell::{ABSENT, Cell};
+use rollstore_compare::driver::{MACHINE, Plan};
+use rollstore_compare::report::Report;
+use rollstore_compare::results::Results;
+use rollstore_compare::store::{Absent, Result};
+use rollstore_compare::workloads::Workload;
+use rollstore_compare::{stores, workloads};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Compares rollstore with other stores. Build with the features of those that you want: `--features all`, or
+/// `--features rocksdb,lmdb`.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run what has not been run yet, append the results to a file, and print the table.
+    Run(RunArgs),
+    /// Print the table of a file of results.
+    Report(OutArgs),
+    /// List the stores that were built in, and the workloads.
+    List,
+    /// One store under one workload, once: what `run` starts.
+    #[command(hide = true)]
+    Cell(CellArgs),
+}
+
+#[derive(Args)]
+struct OutArgs {
+    /// The file of results; a run goes on where the file ends.
+    #[arg(long, default_value = "compare.tsv")]
+    out: PathBuf,
+    /// Entries of a table; other numbers are in proportion.
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// Stores, by name (default: all that were built in).
+    #[arg(long, value_delimiter = ',')]
+    rivals: Vec<String>,
+    /// Workloads, by name (default: those that take less than two minutes).
+    #[arg(long, value_delimiter = ',')]
+    workloads: Vec<String>,
+    /// How often each.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Seconds that a cell may take.
+    #[arg(long, default_value_t = 120)]
+    cap: u64,
+    /// An empty or new directory on the disk to be measured; it is removed and made again for each cell.
+    #[arg(long, default_value = "compare-stores")]
+    dir: PathBuf,
+    #[command(flatten)]
+    out: OutArgs,
+}
+
+#[derive(Args)]
+struct CellArgs {
+    workload: String,
+    store: String,
+    #[arg(long)]
+    dir: PathBuf,
+    #[arg(long)]
+    rows: u64,
+}
+
+/// The members of `all` that have these names, all of them for none.
+fn chosen<T: Copy>(all: Vec<T>, name: fn(&T) -> &str, names: &[String]) -> Result<Vec<T>> {
+    let found = |wanted: &String| all.iter().find(|one| name(one) == wanted).copied();
+    let known: Vec<&str> = all.iter().map(name).collect();
+    let missing = |wanted| format!("no {wanted:?} here; there are {}", known.join(", "));
+    names.iter().map(|wanted| found(wanted).ok_or_else(|| missing(wanted).into())).collect()
+}
+
+fn run(args: &RunArgs) -> Result<()> {
+    let workloads = match args.workloads.is_empty() {
+        true => workloads::ALL.into_iter().filter(|workload| workload.usual).collect(),
+        false => chosen(workloads::ALL.to_vec(), |workload| workload.name, &args.workloads)?,
+    };
+    let stores = match args.rivals.is_empty() {
+        true => stores::all(),
+        false => chosen(stores::all(), |store| store.name, &args.rivals)?,
+    };
+    let plan = Plan {
+        stores: stores.iter().map(|store| store.name).collect(),
+        workloads,
+        rounds: args.rounds,
+        rows: args.out.rows,
+        cap: Duration::from_secs(args.cap),
+        dir: args.dir.clone(),
+    };
+    let mut results = Results::open(&args.out.out, args.out.rows)?;
+    plan.run(&mut results)?;
+    println!("{}", Report(&results.outcomes).text());
+    Ok(())
+}
+
+fn list() {
+    for store in stores::all() {
+        let version = stores::version(store.package);
+        println!("{:16} {version:10} {}", store.name, store.options);
+    }
+    println!();
+    for Workload { name, about, .. } in workloads::ALL {
+        println!("{name:8} {about}");
+    }
+}
+
+fn cell(args: &CellArgs) -> Result<()> {
+    let cell = Cell { dir: args.dir.clone(), rows: args.rows };
+    let workloads = workloads::ALL.into_iter();
+    let workload = workloads.clone().find(|workload| workload.name == args.workload);
+    let workload = workload.ok_or("no such workload")?;
+    if args.store == MACHINE {
+        let machine = workload.machine.ok_or("nothing of the machine there")?;
+        return machine(&cell);
+    }
+    let store = chosen(stores::all(), |store| store.name, std::slice::from_ref(&args.store))?;
+    store.into_iter().try_for_each(|store| (workload.run)(&cell, store))
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(args) => run(&args),
+        Command::Report(args) => Results::open(&args.out, args.rows)
+            .map(|results| println!("{}", Report(&results.outcomes).text())),
+        Command::List => {
+            list();
+            Ok(())
+        }
+        Command::Cell(args) => cell(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast_ref::<Absent>() {
+            Some(Absent(why)) => {
+                eprintln!("{why}");
+                ExitCode::from(ABSENT)
+            }
+            None => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}

@@ -1,0 +1,116 @@
+//! What rollstore has set itself: marks against the best of the other stores, the bare machine or a number, in the same run.
+
+use crate::driver::MACHINE;
+use crate::report::{OURS, Report, short};
+use crate::workloads;
+
+/// What a figure is held against.
+#[derive(Debug, Clone, Copy)]
+enum Against {
+    /// The best of the other stores.
+    Best,
+    /// One of them, or the machine.
+    Store(&'static str),
+    /// A number.
+    Number,
+    /// The same figure of these stores, whichever is best.
+    BestOf(&'static [&'static str]),
+}
+
+use Against::{Best, BestOf, Number, Store};
+
+/// At least, or at most, so many times what it is held against.
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    Least(f64),
+    Most(f64),
+}
+
+use Limit::{Least, Most};
+
+/// Stores that keep values as they are.
+const UNCOMPRESSED: &[&str] =
+    &["rocksdb-raw", "lmdb", "redb", "redb-64", "sqlite", "sqlite-mmap", "parity-db-raw", "canopydb", "surrealkv"];
+
+/// Workload, our configuration, figure, what it has to reach.
+const MARKS: &[(&str, &str, &str, Limit, Against)] = &[
+    ("w1", OURS, "with sync, close", Least(3.0), Best),
+    ("w1", OURS, "puts", Least(0.6), Store(MACHINE)),
+    ("w1", OURS, "max", Most(20_000.0), Number),
+    ("w1b", OURS, "with sync, close", Least(4.0), Best),
+    ("w2", OURS, "present 1", Least(3.0), Best),
+    ("w2", OURS, "present 2", Least(3.0), Best),
+    ("w2", OURS, "present gain", Least(0.9), Store(MACHINE)),
+    ("w2", OURS, "absent 1", Least(3.0), Best),
+    ("w2", OURS, "absent 2", Least(3.0), Best),
+    ("w2", OURS, "absent gain", Least(0.9), Store(MACHINE)),
+    ("w3", OURS, "commits", Least(1.7), Best),
+    ("w3", OURS, "p99", Most(1.0), Best),
+    ("w3", OURS, "commits", Least(0.75), Store(MACHINE)),
+    ("w3b", OURS, "commits", Least(1.2), Best),
+    ("w3b", OURS, "with sync, close", Least(1.0), Best),
+    ("w3b", OURS, "disk / user", Most(0.6), Number),
+    ("w4", OURS, "appends", Least(2.5), Best),
+    ("w4", "rollstore-raw", "full reads", Least(1.2), BestOf(UNCOMPRESSED)),
+    ("w4", OURS, "full reads", Least(2.0), Store("rocksdb")),
+    ("w4", OURS, "header reads", Least(2.5), Best),
+    ("w5", OURS, "time", Most(0.3), Best),
+    ("w5", OURS, "disk", Most(1.1), Best),
+    ("w5", OURS, "read p99 beside / alone", Most(2.0), Number),
+    ("w6", OURS, "commits", Least(1.5), Best),
+    ("w6", OURS, "finds", Least(3.0), Best),
+    ("w6", OURS, "find p99", Most(0.5), Store("lmdb")),
+    ("w6", OURS, "commit p99", Most(1.0), Store("lmdb")),
+    ("kill", OURS, "open after kill", Most(500.0), Number),
+];
+
+/// Marks that hold in every workload.
+const EVERYWHERE: &[(&str, Limit, Against)] = &[
+    ("memory", Most(256.0), Number),
+    ("memory", Most(1.0), Store("rocksdb")),
+    ("open", Most(5.0), Number),
+];
+
+/// The table of the marks.
+pub fn rows(report: Report<'_>) -> Vec<Vec<String>> {
+    let head = ["", "figure", "ours", "mark", "against", "reached", ""];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    rows.extend(MARKS.iter().filter_map(|&(workload, ours, figure, limit, against)| {
+        row(report, workload, ours, figure, limit, against)
+    }));
+    for workload in workloads::ALL {
+        rows.extend(EVERYWHERE.iter().filter_map(|&(figure, limit, against)| {
+            row(report, workload.name, OURS, figure, limit, against)
+        }));
+    }
+    rows
+}
+
+fn row(
+    report: Report<'_>,
+    workload: &str,
+    ours: &str,
+    figure: &str,
+    limit: Limit,
+    against: Against,
+) -> Option<Vec<String>> {
+    let value = report.median(workload, ours, figure)?;
+    let (name, other) = match against {
+        Best => report.best_rival(workload, figure)?,
+        Store(name) => (name, report.median(workload, name, figure)?),
+        BestOf(names) => {
+            let found = names.iter().filter_map(|name| Some((*name, report.median(workload, name, figure)?)));
+            found.reduce(|a, b| if b.1 > a.1 { b } else { a })?
+        }
+        Number => ("", 1.0),
+    };
+    let ratio = value / other;
+    let (mark, met) = match limit {
+        Least(times) => (format!(">= {}", short(times)), ratio >= times),
+        Most(times) => (format!("<= {}", short(times)), ratio <= times),
+    };
+    let against = if name.is_empty() { String::new() } else { format!("{name} {}", short(other)) };
+    let met = if met { "met" } else { "MISSED" };
+    let cells = [workload, figure, &short(value), &mark, &against, &short(ratio), met];
+    Some(cells.map(str::to_owned).to_vec())
+}

@@ -1,0 +1,48 @@
+//! The open after a kill: puts in commits of 64, buffered, by a process that kills itself in their midst; then an open.
+
+use super::puts;
+use crate::cell::{Cell, Usage};
+use crate::store::{Durability, Place, Result, Rival, Store};
+use rollstore_benches::sample::{Set, word};
+use std::time::Instant;
+
+/// The workload that ends in a kill.
+pub const VICTIM: &str = "victim";
+/// Puts: so many that the logs of a store are as full as they get.
+const PUTS: u64 = 2_400_000;
+
+/// Fills the store and dies.
+pub fn victim(cell: &Cell, rival: Rival) -> Result<()> {
+    let store = cell.open(rival, Durability::Buffered)?;
+    puts::fill(&*store, cell.scaled(PUTS), 64)?;
+    let pid = rustix::process::getpid();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+    Err("still alive".into())
+}
+
+/// Has it killed, and opens it.
+pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
+    let status = cell.command(VICTIM, rival.name)?.status()?;
+    if status.code().is_some() {
+        return Err(format!("was not killed: {status}").into());
+    }
+    let usage = Usage::begin();
+    let began = Instant::now();
+    let store = cell.open(rival, Durability::Buffered)?;
+    let took = began.elapsed();
+    cell.add("open after kill", "ms", took.as_secs_f64() * 1e3);
+    let there = count(&*store, cell.scaled(PUTS))?;
+    cell.add("lost", "puts", there);
+    usage.end(cell, 0);
+    store.close()
+}
+
+/// How many of the last puts are not there: those of a process that was killed must be, those of a machine need not.
+fn count(store: &dyn Store, puts: u64) -> Result<f64> {
+    let mut lost = 0;
+    for at in (0..puts).step_by(1_000).chain([puts - 1]) {
+        let key = word(Set::Present, at);
+        lost += u32::from(!store.get(Place::Words, &key, &mut |_value| ())?);
+    }
+    Ok(lost.into())
+}

@@ -1,0 +1,74 @@
+//! W5: of 20,000 blocks the older 90 % are dropped and their space is given back, while a reader asks for the others.
+
+use super::beside::Reader;
+use super::blocks;
+use crate::cell::{Cell, Usage};
+use crate::sample::{LevelKeys, Sizes};
+use crate::store::{Durability, Place, Result, Rival, Store};
+use std::time::{Duration, Instant};
+
+/// How long the reader is watched before anything is dropped.
+const ALONE: Duration = Duration::from_secs(2);
+
+/// Asks for the first levels and for some of those that stay.
+fn check(store: &dyn Store, kept: u32, levels: u32) -> Result<()> {
+    let there = |number| {
+        let mut hash = LevelKeys::of(number).hash;
+        let level = store.get(Place::Levels, &LevelKeys::of(number).number, &mut |bytes| {
+            hash.copy_from_slice(bytes);
+        })?;
+        let block = store.get(Place::Blocks, &hash, &mut |_bytes| ())?;
+        Result::Ok((level, block))
+    };
+    for number in [0, 1, kept / 2, kept - 1] {
+        if there(number)? != (false, false) {
+            return Err(format!("level {number} was dropped and is there").into());
+        }
+    }
+    for number in [kept, kept + 1, levels - 1] {
+        if there(number)? != (true, true) {
+            return Err(format!("level {number} is not there").into());
+        }
+    }
+    Ok(())
+}
+
+/// A store under it.
+pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
+    let levels = cell.scaled(20_000) as u32;
+    let kept = levels / 10 * 9;
+    let store = cell.open(rival, Durability::Buffered)?;
+    let (user, _) = blocks::write(&*store, 0..levels, Sizes::Large)?;
+    store.sync()?;
+    store.idle()?;
+    let keys = LevelKeys::all(0, kept, Sizes::Large);
+    let usage = Usage::begin();
+    let reader = Reader::new(kept, levels);
+    let (alone, took, beside) = std::thread::scope(|scope| {
+        let lost = |_| "the reader panicked";
+        let reading = reader.begin(scope, &*store);
+        std::thread::sleep(ALONE);
+        reader.stop();
+        let alone = reading.join().map_err(lost)??;
+        let reading = reader.begin(scope, &*store);
+        let began = Instant::now();
+        let dropped = store.drop_below(kept, &keys).and_then(|()| store.give_back());
+        let took = began.elapsed();
+        reader.stop();
+        let beside = reading.join().map_err(lost)??;
+        dropped?;
+        Result::Ok((alone, took, beside))
+    })?;
+    cell.add("time", "s", took.as_secs_f64());
+    cell.add("reads beside", "/s", beside.rate());
+    cell.add_singles("read beside ", &beside);
+    cell.add("read alone p99", "us", alone.us(0.99));
+    cell.add("read p99 beside / alone", "x", beside.us(0.99) / alone.us(0.99));
+    usage.end(cell, 0);
+    check(&*store, kept, levels)?;
+    store.close()?;
+    let store = cell.reopen(rival)?;
+    check(&*store, kept, levels)?;
+    cell.add_disk(&*store, user / 10)?;
+    store.close()
+}

@@ -1,0 +1,73 @@
+//! W1, W1b: words put one by one or many a commit, buffered; then sync and close.
+
+use crate::cell::{Cell, Usage};
+use crate::meter::Meter;
+use crate::store::{Durability, Place, Result, Rival, Store, Write};
+use bytes::Bytes;
+use rollstore_benches::bare::Bare;
+use rollstore_benches::sample::{Set, Word, word};
+use rollstore_engine::format::frame::frame_bytes;
+use std::time::{Duration, Instant};
+
+/// Made ahead at a time, so that making is not counted.
+const AHEAD: u64 = 4_000;
+/// Key and value.
+const PAIR_BYTES: u64 = 64;
+
+/// Key and value of some entries.
+pub fn pairs(from: u64, until: u64) -> Vec<(Word, Bytes)> {
+    let value = |at| Bytes::copy_from_slice(&word(Set::Values, at));
+    (from..until).map(|at| (word(Set::Present, at), value(at))).collect()
+}
+
+/// Puts `rows` words, so many a commit.
+pub fn fill(store: &dyn Store, rows: u64, a_commit: u64) -> Result<Meter> {
+    let mut meter = Meter::new()?;
+    let ahead = AHEAD.next_multiple_of(a_commit);
+    for from in (0..rows).step_by(ahead as usize) {
+        let pairs = pairs(from, (from + ahead).min(rows));
+        let writes: Vec<Write<'_>> =
+            pairs.iter().map(|(key, value)| Write::of(Place::Words, key, value)).collect();
+        meter.each(writes.chunks(a_commit as usize), |writes| store.commit(writes))?;
+    }
+    Ok(meter)
+}
+
+fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let began = Instant::now();
+    work()?;
+    Ok(began.elapsed())
+}
+
+/// A store under it.
+pub fn run(cell: &Cell, rival: Rival, a_commit: u64) -> Result<()> {
+    let store = cell.open(rival, Durability::Buffered)?;
+    let usage = Usage::begin();
+    let meter = fill(&*store, cell.rows, a_commit)?;
+    let synced = timed(|| store.sync())?;
+    let closed = timed(|| store.close())?;
+    let each = a_commit as f64;
+    cell.add("puts", "/s", meter.rate() * each);
+    cell.add("with sync, close", "/s", meter.rate_with(synced + closed) * each);
+    cell.add_singles("", &meter);
+    let user = cell.rows * PAIR_BYTES;
+    usage.end(cell, user);
+    let store = cell.reopen(rival)?;
+    cell.add_disk(&*store, user)?;
+    store.close()
+}
+
+/// As many frames of the same size through `pwrite`.
+pub fn machine(cell: &Cell, a_commit: u64) -> Result<()> {
+    const PUT_BYTES: u64 = 1 + 2 + PAIR_BYTES;
+    let frame = vec![0xa5; frame_bytes((PUT_BYTES * a_commit) as usize)];
+    let commits = cell.rows.div_ceil(a_commit);
+    let mut file = Bare::create(&cell.file("bare"), commits * frame.len() as u64)?;
+    let mut meter = Meter::new()?;
+    meter.each(0..commits, |_| file.write(&frame))?;
+    let synced = timed(|| file.sync())?;
+    cell.add("puts", "/s", meter.rate() * a_commit as f64);
+    cell.add("with sync, close", "/s", meter.rate_with(synced) * a_commit as f64);
+    cell.add_singles("", &meter);
+    file.remove()
+}
