@@ -122,7 +122,11 @@ pub(crate) struct Gate {
     pacer: Arc<Pacer>,
     options: GateOptions,
     state: Mutex<State>,
+    /// There is something to do, or it was done: generations, spares, the end. Nobody waits here for a sync, so that a
+    /// commit wakes no thread of the background.
     changed: Condvar,
+    /// A sync ended: what waits for it is durable, or visible.
+    synced: Condvar,
 }
 
 impl Shapes for Version {
@@ -169,8 +173,8 @@ impl Gate {
             debt: Duration::ZERO,
             closed: false,
         };
-        let (state, changed) = (Mutex::new(state), Condvar::new());
-        Gate { cell, pool, poison, numbers, pacer, options, state, changed }
+        let (state, changed, synced) = (Mutex::new(state), Condvar::new(), Condvar::new());
+        Gate { cell, pool, poison, numbers, pacer, options, state, changed, synced }
     }
 
     /// May a commit go in, as far as what was there before it is concerned?
@@ -418,7 +422,7 @@ impl Gate {
             while g.durable_seq < seq {
                 self.poison.check()?;
                 if g.syncing {
-                    self.changed.wait(&mut g);
+                    self.synced.wait(&mut g);
                 } else {
                     self.sync_group(&mut g)?;
                 }
@@ -427,7 +431,7 @@ impl Gate {
         self.publish(&g);
         while self.cell.visible() < seq {
             self.poison.check()?;
-            self.changed.wait(&mut g);
+            self.synced.wait(&mut g);
         }
         Ok(())
     }
@@ -461,8 +465,11 @@ impl Gate {
             self.publish(g);
             self.pacer.synced();
         }
-        self.changed.notify_all();
-        result?;
+        self.synced.notify_all();
+        if let Err(error) = result {
+            self.changed.notify_all();
+            return Err(error);
+        }
         self.mark(g, sealed);
         Ok(())
     }

@@ -18,6 +18,9 @@ const LIVE: Duration = Duration::from_secs(1);
 /// A sync of a file counts as so many bytes.
 pub(crate) const SYNC_BYTES: u64 = 2 << 20;
 
+/// What is synced at once while a node is live: a commit whose sync comes behind it waits for it.
+const PIECE_BYTES: u64 = 256 << 10;
+
 /// Who wants a job to be done.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Errand<'a> {
@@ -105,6 +108,11 @@ impl Pacer {
             }
             self.changed.wait_until(&mut state, free_at);
         }
+    }
+
+    /// After how many bytes a file that is being made is synced.
+    pub(crate) fn piece(&self) -> u64 {
+        if self.is_live() { PIECE_BYTES } else { u64::MAX }
     }
 
     /// Is there nothing that holds up a job of the engine's own?

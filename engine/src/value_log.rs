@@ -6,6 +6,7 @@
 //! | [`codec`] | [`Compressor`], [`Dictionary`], [`Trainer`]: a value to its payload and back |
 //! | [`dictionaries`](mod@dictionaries) | [`Dictionaries`]: which store has which, and when to train |
 //! | [`reader`] | [`ValueLog`]: point reads of all files, with the cache of values and that of descriptors |
+//! | `seen` | which values were asked for lately, so that one read does not fill the cache |
 //! | [`copy`](mod@copy) | [`copy_records`]: live records of some files into a new one |
 //! | [`verify`](mod@verify) | [`verify_file`]: every byte of one file |
 //!
@@ -25,6 +26,7 @@ pub mod codec;
 pub mod copy;
 pub mod dictionaries;
 pub mod reader;
+mod seen;
 pub mod verify;
 mod window;
 pub mod writer;

@@ -182,12 +182,12 @@ impl WalPool {
     }
 
     /// A WAL of at least `bytes`, with a durable header of this `number`. Reuses a free file that is large enough;
-    /// removes the ones that are too small for today's rate.
+    /// removes the ones that are too small for today's rate. A new one is synced each `piece` bytes.
     pub(crate) fn prepare(
         self: &Arc<Self>,
         number: u64,
         generation: u64,
-        bytes: u64,
+        (bytes, piece): (u64, u64),
     ) -> Result<Wal> {
         let bytes = bytes.next_multiple_of(GROUP_BYTES);
         let (reused, small, slot) = {
@@ -202,7 +202,7 @@ impl WalPool {
         small.iter().for_each(|free| self.remove(free.slot));
         let made = match reused {
             Some(free) => self.open_free(free).map(|file| (file, free.bytes)),
-            None => self.create(slot, bytes).map(|file| (file, bytes)),
+            None => self.create(slot, (bytes, piece)).map(|file| (file, bytes)),
         };
         let new = reused.is_none();
         let result = made.and_then(|(file, bytes)| {
@@ -237,7 +237,7 @@ impl WalPool {
     }
 
     /// Makes a file of zeros. What a failure leaves behind is removed.
-    fn create(&self, slot: u64, bytes: u64) -> Result<Arc<dyn File>> {
+    fn create(&self, slot: u64, (bytes, piece): (u64, u64)) -> Result<Arc<dyn File>> {
         let path = self.path(slot);
         let file = self.vfs.create(&path).map_err(|e| Error::io("create", &path, e))?;
         let mut at = 0;
@@ -246,8 +246,10 @@ impl WalPool {
             let zeros = ZEROS.get(..len as usize).unwrap_or(ZEROS);
             file.write_at(at, zeros).map_err(|e| Error::io("write", &path, e))?;
             at += len;
+            if at.is_multiple_of(piece) || at == bytes {
+                self.settle(&*file, &path)?;
+            }
         }
-        self.settle(&*file, &path)?;
         Ok(file)
     }
 
@@ -293,7 +295,7 @@ impl WalPool {
                 state.next_slot - 1
             };
             // Whoever gives it a life next does not look after its name.
-            match self.create(slot, bytes).and_then(|_| self.sync_dir()) {
+            match self.create(slot, (bytes, u64::MAX)).and_then(|_| self.sync_dir()) {
                 Ok(()) => self.state.lock().free.push(Free { slot, whole: true, bytes }),
                 Err(_) => self.remove(slot),
             }

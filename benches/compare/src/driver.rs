@@ -80,11 +80,8 @@ impl Plan {
         rustix::fs::sync();
         let cell = Cell { dir: self.dir.join("store"), rows: self.rows };
         let (busy, own, began) = (busy(), own(), Instant::now());
-        let child = cell
-            .command(workload, store)?
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let child =
+            cell.command(workload, store)?.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (mut figures, ended) = self.watch(child)?;
         let others = (self::busy() - busy - (self::own() - own)).max(0.0);
         let cores = others / TICKS / began.elapsed().as_secs_f64();
@@ -119,7 +116,9 @@ impl Plan {
         };
         let lost = |_| "a thread that reads a cell's output panicked";
         let (figures, message) = (figures.join().map_err(lost)?, message.join().map_err(lost)??);
-        let message = message.trim().to_owned();
+        // A panic brings its backtrace along; the first lines say what went wrong.
+        let message: Vec<&str> = message.trim().lines().take(2).collect();
+        let message = message.join(" ");
         let ended = match status {
             None => Ended::Capped(self.cap.as_secs()),
             Some(status) if status.success() => Ended::Done,

@@ -29,8 +29,17 @@ enum Limit {
 use Limit::{Least, Most};
 
 /// Stores that keep values as they are.
-const UNCOMPRESSED: &[&str] =
-    &["rocksdb-raw", "lmdb", "redb", "redb-64", "sqlite", "sqlite-mmap", "parity-db-raw", "canopydb", "surrealkv"];
+const UNCOMPRESSED: &[&str] = &[
+    "rocksdb-raw",
+    "lmdb",
+    "redb",
+    "redb-64",
+    "sqlite",
+    "sqlite-mmap",
+    "parity-db-raw",
+    "canopydb",
+    "surrealkv",
+];
 
 /// Workload, our configuration, figure, what it has to reach.
 const MARKS: &[(&str, &str, &str, Limit, Against)] = &[
@@ -99,7 +108,9 @@ fn row(
         Best => report.best_rival(workload, figure)?,
         Store(name) => (name, report.median(workload, name, figure)?),
         BestOf(names) => {
-            let found = names.iter().filter_map(|name| Some((*name, report.median(workload, name, figure)?)));
+            let found = names
+                .iter()
+                .filter_map(|name| Some((*name, report.median(workload, name, figure)?)));
             found.reduce(|a, b| if b.1 > a.1 { b } else { a })?
         }
         Number => ("", 1.0),

@@ -20,7 +20,11 @@ pub struct Meter {
 impl Meter {
     /// An empty one.
     pub fn new() -> Result<Meter> {
-        Ok(Meter { single: Histogram::new_with_max(LONGEST_NS, 3)?, wall: Duration::ZERO, count: 0 })
+        Ok(Meter {
+            single: Histogram::new_with_max(LONGEST_NS, 3)?,
+            wall: Duration::ZERO,
+            count: 0,
+        })
     }
 
     /// Times `work` on every item, each by itself: for operations next to which a look at the clock is nothing.
@@ -43,7 +47,11 @@ impl Meter {
     }
 
     /// The same for short operations: the last of the items is timed by itself, the others together.
-    pub fn last_of<T>(&mut self, items: &[T], mut work: impl FnMut(&T) -> Result<()>) -> Result<()> {
+    pub fn last_of<T>(
+        &mut self,
+        items: &[T],
+        mut work: impl FnMut(&T) -> Result<()>,
+    ) -> Result<()> {
         let Some((last, others)) = items.split_last() else { return Ok(()) };
         let began = Instant::now();
         others.iter().try_for_each(&mut work)?;

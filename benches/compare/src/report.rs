@@ -91,7 +91,8 @@ impl<'a> Report<'a> {
         rows.push([String::from("rounds"), String::new()].into_iter().chain(ends).collect());
         for Figure { name, unit, .. } in figures {
             let cells = stores.iter().map(|store| self.cell(workload.name, store, name));
-            let mut row: Vec<String> = [name.clone(), unit.clone()].into_iter().chain(cells).collect();
+            let mut row: Vec<String> =
+                [name.clone(), unit.clone()].into_iter().chain(cells).collect();
             row.push(self.ratio(workload.name, name));
             rows.push(row);
         }
@@ -137,7 +138,10 @@ fn is_rival(store: &str) -> bool {
 fn more_is_better(figure: &str) -> bool {
     let rates = ["puts", "with sync, close", "commits", "finds", "appends", "first after open"];
     let reads = figure.ends_with("reads") || figure.ends_with(" 1") || figure.ends_with(" 2");
-    rates.contains(&figure) || reads || figure.ends_with("gain") || figure == "reads beside"
+    rates.contains(&figure)
+        || reads
+        || figure.ends_with("gain")
+        || figure == "reads beside"
         || figure == "commits and collections"
 }
 

@@ -24,7 +24,9 @@ fn a_run_gives_every_figure_and_goes_on_where_it_stopped() {
     let first = run("limits,w1,w2,w3");
     let (shown, progress) = (text(&first.stdout), text(&first.stderr));
     assert!(first.status.success(), "{progress}");
-    for line in ["## w1:", "| with sync, close", "| present 2", "## Marks", "rollstore 0.1.0: defaults"] {
+    for line in
+        ["## w1:", "| with sync, close", "| present 2", "## Marks", "rollstore 0.1.0: defaults"]
+    {
         assert!(shown.contains(line), "no {line:?} in {shown}");
     }
     assert!(!shown.contains("NaN") && !shown.contains("failed"), "{shown}");

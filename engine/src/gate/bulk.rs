@@ -64,7 +64,7 @@ impl Gate {
         self.publish(&g);
         while self.cell.visible() < seq {
             self.poison.check()?;
-            self.changed.wait(&mut g);
+            self.synced.wait(&mut g);
         }
         Ok(Ok(()))
     }

@@ -62,7 +62,7 @@ impl Gate {
                 self.publish(&g);
                 continue;
             }
-            self.changed.wait(&mut g);
+            self.synced.wait(&mut g);
         }
         self.poison.check()
     }
@@ -84,7 +84,7 @@ impl Gate {
             let old = if g.flush_ns_per_byte > 0.0 { g.flush_ns_per_byte } else { sample };
             g.flush_ns_per_byte = old * 0.75 + sample * 0.25;
         }
-        self.changed.notify_all();
+        self.wake();
     }
 
     /// A flush failed; whoever waits for it is told.
@@ -154,6 +154,11 @@ impl Gate {
         g.wal_bytes = wanted.clamp(least.min(most), most).next_power_of_two().min(most);
     }
 
+    fn new_wal(&self, bytes: u64) -> Result<Wal> {
+        let size = (bytes, self.pacer.piece());
+        self.pool.prepare(self.numbers.next(), self.cell.manifest(), size)
+    }
+
     /// A WAL with a durable header and a number above the active one: the spare, or one made now.
     pub(super) fn next_wal(&self, g: &mut Held<'_>, needed: u64) -> Result<Wal> {
         match g.spare.take() {
@@ -161,21 +166,22 @@ impl Gate {
             small => {
                 drop(small);
                 let bytes = needed.max(g.wal_bytes);
-                self.pool.prepare(self.numbers.next(), self.cell.manifest(), bytes)
+                self.new_wal(bytes)
             }
         }
     }
 
-    /// Asks for a spare once the active generation is half full: its WAL, or its memory.
+    /// Asks for a spare early enough to have it in time: it may be four times as large as the WAL in use, and a sync of the log
+    /// waits for the disk that fills it with zeros.
     pub(super) fn ask_for_spare(&self, g: &mut Held<'_>) {
         if !self.options.clock || g.spare_asked || g.spare.is_some() || g.closed {
             return;
         }
-        let half = |active: &Arc<Generation>| {
-            active.wal().is_some_and(|wal| g.position >= wal.bytes() / 2)
-                || active.bytes() >= self.options.memtable_bytes_max / 2
+        let used = |active: &Arc<Generation>| {
+            active.wal().is_some_and(|wal| g.position >= wal.bytes() / 8)
+                || active.bytes() >= self.options.memtable_bytes_max / 8
         };
-        if g.active.as_ref().is_some_and(half) {
+        if g.active.as_ref().is_some_and(used) {
             self.grow(g);
             g.spare_asked = true;
             self.changed.notify_all();
@@ -201,7 +207,7 @@ impl Gate {
 
     /// Makes a spare of `bytes`, and hands it over.
     pub(crate) fn make_spare(&self, bytes: u64) {
-        let made = self.pool.prepare(self.numbers.next(), self.cell.manifest(), bytes);
+        let made = self.new_wal(bytes);
         if let Err(error) = &made {
             // The writer makes one itself when it needs it, and then it has the error.
             tracing::warn!(%error, "cannot make a spare WAL");
@@ -239,16 +245,17 @@ impl Gate {
         self.state.lock().unsettled
     }
 
-    /// Wakes everybody who waits, to look at the poison again.
+    /// Wakes everybody who waits, to look at the poison or the sequences again.
     pub(crate) fn wake(&self) {
         self.changed.notify_all();
+        self.synced.notify_all();
     }
 
     /// Ends writing for good; wakes everybody. False if it was ended before.
     pub(crate) fn close(&self) -> bool {
         let mut g = self.state.lock();
         let first = !std::mem::replace(&mut g.closed, true);
-        self.changed.notify_all();
+        self.wake();
         first
     }
 

@@ -1,4 +1,4 @@
-//! Point reads of all value files: a cache of values, a bounded cache of descriptors, one `pread` a value.
+//! Point reads of all value files: a cache of values (of those that are read more than once), a bounded cache of descriptors, one `pread` a value.
 //!
 //! Descriptors are opened at the first read and closed when another file needs the place; a read in flight keeps its
 //! own. The dictionaries of a file are read with the first record that names one; equal ones are kept once, for a
@@ -7,6 +7,7 @@
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 use super::codec::{Dictionary, decode_value};
+use super::seen::Seen;
 use super::{ValueFileInfo, open, path, read_at};
 use crate::error::{Error, Result, What};
 use crate::format::segment::Pointer;
@@ -59,6 +60,8 @@ pub struct ValueLog {
     dir: PathBuf,
     files: Cache<u64, Arc<OpenFile>>,
     values: Option<Values>,
+    /// Of the values that are not in the cache.
+    seen: Seen,
     /// Dictionaries that some open file holds.
     shared: Mutex<Vec<Weak<Dictionary>>>,
 }
@@ -73,8 +76,8 @@ impl ValueLog {
         let files = Cache::with_weighter(expected, descriptors as u64, UnitWeighter);
         let items = usize::try_from(cache_bytes / CACHE_ENTRY_BYTES_TYPICAL).unwrap_or(usize::MAX);
         let values = (cache_bytes > 0).then(|| Cache::with_weighter(items, cache_bytes, ByBytes));
-        let shared = Mutex::new(Vec::new());
-        ValueLog { vfs, dir: dir.to_path_buf(), files, values, shared }
+        let (seen, shared) = (Seen::new(items), Mutex::new(Vec::new()));
+        ValueLog { vfs, dir: dir.to_path_buf(), files, values, seen, shared }
     }
 
     /// The value that `pointer` names in `file`, for `key` of `store`. An error names file, offset and key.
@@ -93,15 +96,16 @@ impl ValueLog {
         Ok(value)
     }
 
-    /// The value at `offset` of file `id`, if the cache has it. WALs may use the cache too: numbers are never used
-    /// twice.
+    /// The value at `offset` of file `id`, if the cache has it.
     pub fn cached(&self, id: u64, offset: u64) -> Option<Bytes> {
         self.values.as_ref()?.get(&(id, offset))
     }
 
-    /// Puts a verified value into the cache.
-    pub fn remember(&self, id: u64, offset: u64, value: &Bytes) {
-        if let Some(values) = &self.values {
+    /// Puts a verified value into the cache if it was asked for before.
+    fn remember(&self, id: u64, offset: u64, value: &Bytes) {
+        if let Some(values) = &self.values
+            && self.seen.again(id, offset)
+        {
             values.insert((id, offset), value.clone());
         }
     }

@@ -128,8 +128,6 @@ fn values_come_back_with_and_without_a_dictionary_and_a_cache() {
                 assert_eq!(read(&log, &better, index).unwrap(), value);
             }
         }
-        let pointer = better.pointers[values.len() - 3];
-        assert_eq!(log.cached(2, pointer.offset).is_some(), cache_bytes > 0);
     }
     for file in [&plain, &better] {
         let (visited, reported) = verify(&vfs, &file.expected);
@@ -139,6 +137,23 @@ fn values_come_back_with_and_without_a_dictionary_and_a_cache() {
     let taken = dictionaries_of(&vfs, &path(dir(), 2), &better.info).unwrap();
     assert_eq!(taken, [(STORE, trained())]);
     assert!(dictionaries_of(&vfs, &path(dir(), 1), &plain.info).unwrap().is_empty());
+}
+
+#[test]
+fn a_value_that_is_read_again_is_cached_and_one_that_is_read_once_is_not() {
+    let vfs = Memory::default();
+    let values: Vec<_> = (0..3).map(block).collect();
+    let file = write(&vfs, 2, &values, None);
+    for cache_bytes in [0, 1 << 20] {
+        let log = log(&vfs, cache_bytes);
+        let cached = |index: usize| log.cached(2, file.pointers[index].offset).is_some();
+        read(&log, &file, 0).unwrap();
+        read(&log, &file, 1).unwrap();
+        assert!(!cached(0) && !cached(1));
+        assert_eq!(read(&log, &file, 0).unwrap(), values[0]);
+        assert_eq!((cached(0), cached(1)), (cache_bytes > 0, false));
+        assert_eq!(read(&log, &file, 0).unwrap(), values[0]);
+    }
 }
 
 #[test]

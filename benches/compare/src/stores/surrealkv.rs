@@ -39,7 +39,7 @@ struct Surreal {
 /// Opens or makes a tree.
 fn open(path: &Path, durability: Durability, options: Options) -> Result<Box<dyn Store>> {
     // A flush and a compaction hold a thread each; commits need one that is free.
-    let runtime = Builder::new_multi_thread().worker_threads(4).build()?;
+    let runtime = Builder::new_multi_thread().worker_threads(4).enable_time().build()?;
     let options = options
         .with_path(path.to_path_buf())
         .with_block_cache_capacity(64 << 20)

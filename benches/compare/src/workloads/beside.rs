@@ -57,14 +57,16 @@ impl Reader {
                 .collect();
             meter.each(&levels, |level| {
                 let mut right = false;
-                store.get(Place::Levels, &level.number, &mut |bytes| right = bytes == level.hash)?;
+                store
+                    .get(Place::Levels, &level.number, &mut |bytes| right = bytes == level.hash)?;
                 wrong += u64::from(!right);
                 Ok(())
             })?;
             let headers: Vec<[u8; 92]> = levels.iter().map(LevelKeys::header).collect();
             meter.each(levels.iter().zip(&headers), |(level, header)| {
                 let mut right = false;
-                store.get(Place::BlockHeaders, &level.hash, &mut |bytes| right = bytes == header)?;
+                store
+                    .get(Place::BlockHeaders, &level.hash, &mut |bytes| right = bytes == header)?;
                 wrong += u64::from(!right);
                 Ok(())
             })?;
