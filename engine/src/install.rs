@@ -23,6 +23,7 @@ use crate::sync::Mutex;
 use crate::value_log::ValueFileInfo;
 use crate::version::{Version, VersionCell};
 use crate::vfs::Vfs;
+use crate::wal::Wal;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,8 +48,8 @@ pub(crate) struct Installed {
 /// A file that the newest manifest does not name any more. Whoever still reads it holds the same `Arc`.
 #[derive(Debug)]
 enum Freed {
-    /// What it keeps goes back to the pool of logs.
-    Generation(#[expect(dead_code, reason = "held, for its log to stay")] Arc<Generation>),
+    /// The log of a generation, which goes back to the pool; the memory of the generation does not wait for that.
+    Log(#[expect(dead_code, reason = "held, for the log to stay")] Arc<Wal>),
     Segment(Arc<Segment>),
     Mask(Arc<Mask>),
     Values(Arc<ValueFileInfo>),
@@ -58,7 +59,7 @@ impl Freed {
     /// Does nobody else hold it? Then nobody ever will: what gives it out is the current Version, and that has it no more.
     fn is_let_go(&self) -> bool {
         match self {
-            Freed::Generation(_) => true,
+            Freed::Log(_) => true,
             Freed::Mask(mask) => Arc::strong_count(mask) == 1,
             Freed::Segment(segment) => Arc::strong_count(segment) == 1,
             Freed::Values(info) => Arc::strong_count(info) == 1,
@@ -68,7 +69,7 @@ impl Freed {
     /// The file and its length; a log is not removed but goes back.
     fn file(&self) -> Option<(FileKind, u64, u64)> {
         match self {
-            Freed::Generation(_) => None,
+            Freed::Log(_) => None,
             Freed::Segment(segment) => Some((FileKind::Segment, segment.id(), segment.bytes())),
             Freed::Mask(mask) => Some((FileKind::Mask, mask.id(), mask_bytes(mask.dead().len()))),
             Freed::Values(info) => Some((FileKind::Value, info.id, info.bytes)),
@@ -112,10 +113,10 @@ impl Installer {
         (poison, numbers, cell): (Arc<Poison>, Arc<Numbers>, Arc<VersionCell>),
         mut manifest: Manifest,
         (kept, seen): (Vec<u64>, u64),
-        (torn, freed): (Vec<PathBuf>, Vec<Arc<Generation>>),
+        (torn, freed): (Vec<PathBuf>, Vec<Arc<Wal>>),
     ) -> Installer {
         manifest.generation = seen.max(manifest.generation);
-        let freed = freed.into_iter().map(Freed::Generation).collect();
+        let freed = freed.into_iter().map(Freed::Log).collect();
         let (pinned, owes_copy, ended) = (Vec::new(), false, false);
         let state = State { manifest, freed, pinned, kept, torn, owes_copy, ended };
         Installer { vfs, dir, poison, numbers, cell, state: Mutex::new(state) }
@@ -189,7 +190,7 @@ impl Installer {
         for generation in state.kept.drain(..old) {
             manifest::remove(&*self.vfs, &self.dir, generation);
         }
-        // A generation goes back at once, with its memory and its log; files wait until nobody reads them.
+        // A log goes back at once; files wait until nobody reads them.
         let files = std::mem::take(&mut state.freed).into_iter();
         state.pinned.extend(files.filter(|freed| freed.file().is_some()));
         Ok(written)
@@ -301,7 +302,7 @@ fn freed_by(version: &Version, edit: &Edit, after: &Manifest) -> Vec<Freed> {
         }
     }
     if let Edit::Flushed(flushed) = edit {
-        freed.push(Freed::Generation(Arc::clone(&flushed.generation)));
+        freed.extend(flushed.generation.wal().map(|wal| Freed::Log(Arc::clone(wal))));
     }
     freed
 }

@@ -14,7 +14,6 @@ use crate::error::{Corruption, Error, Result, What};
 use crate::format::manifest::{self as format, Manifest};
 use crate::format::names::{self, FileKind, file_name};
 use crate::format::prefix::Mixer;
-use crate::generation::Generation;
 use crate::manifest::{self, WriteFailure};
 use crate::numbers::Numbers;
 use crate::options::Access;
@@ -23,7 +22,7 @@ use crate::tree::{Run, StoreMeta, Tree};
 use crate::value_log::ValueFileInfo;
 use crate::version::{Shared, StoreState, Version};
 use crate::vfs::{Lock, LockOutcome, SyncPoint, Vfs};
-use crate::wal::{Found, WalPool};
+use crate::wal::{Found, Wal, WalPool};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,7 +68,7 @@ pub(crate) struct Recovered {
     /// The log holds something that a new manifest should declare done with.
     pub(crate) log_used: bool,
     /// WALs to keep until that manifest is there.
-    pub(crate) unused: Vec<Arc<Generation>>,
+    pub(crate) unused: Vec<Arc<Wal>>,
     pub(crate) report: Recovery,
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Replayed {
     /// The highest manifest generation a frame names.
     pub(super) generation: u64,
     /// WALs that the manifest may rely on and that hold nothing: to be kept until another manifest says so.
-    pub(super) unused: Vec<Arc<Generation>>,
+    pub(super) unused: Vec<Arc<Wal>>,
 }
 
 /// Where a WAL stops.
@@ -101,7 +101,7 @@ pub(super) fn replay(
             version.frozen.insert(0, Arc::new(generation));
             replay.report.generations += 1;
         } else {
-            unused.push(Arc::new(generation));
+            unused.push(Arc::clone(wal));
         }
         next = match stop.successor {
             None => next + 1,
