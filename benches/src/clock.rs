@@ -1,5 +1,6 @@
 //! Time by the clock and on the processor; percentiles.
 
+use crate::Result;
 use rustix::time::{ClockId, clock_gettime};
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};
@@ -43,6 +44,14 @@ pub fn count<R>(total: &mut Took, work: impl FnOnce() -> R) -> R {
     let result = work();
     *total += Took { wall: began.elapsed(), cpu: cpu().saturating_sub(cpu_began) };
     result
+}
+
+/// What `times` runs of `once` took together, by its own account. For what cannot return an error:
+/// one ends the process.
+pub fn sum_of(times: u64, mut once: impl FnMut() -> Result<Duration>) -> Duration {
+    let sum: Result<Duration> = (0..times).map(|_| once()).sum();
+    assert!(sum.is_ok(), "{sum:?}");
+    sum.unwrap_or_default()
 }
 
 /// The value below which `share` of the sorted `values` are; zero for none.

@@ -107,16 +107,23 @@ impl Level {
     /// As many bytes as the frame of its commit.
     pub fn frame(&self) -> Vec<u8> {
         let mut out = vec![0; frame::FRAME_HEADER_BYTES];
-        frame::append(&mut out, 0, None, &self.hash, &self.header, &self.block);
-        frame::append(&mut out, 1, None, &self.messages_key, &self.hash, &self.messages);
-        frame::append(&mut out, 2, None, &self.inbox_key, &[], &self.inbox);
-        if let Some((key, commitment)) = &self.commitment {
-            frame::append(&mut out, 3, None, key, &[], commitment);
-        }
-        frame::put(&mut out, 4, None, &self.number.to_be_bytes(), &self.hash);
-        frame::write(&mut out, 5, None, &[0; 36]);
-        frame::write(&mut out, 6, None, &[0; 4]);
+        self.encode(&mut out);
         out.resize(frame::frame_bytes(out.len() - frame::FRAME_HEADER_BYTES), 0);
         out
+    }
+
+    /// Appends the operations of its commit as a frame has them; answers how many they are. Stores
+    /// are numbered in the order in which [`Stores`] has them.
+    pub fn encode(&self, out: &mut Vec<u8>) -> u32 {
+        frame::append(out, 0, None, &self.hash, &self.header, &self.block);
+        frame::append(out, 1, None, &self.messages_key, &self.hash, &self.messages);
+        frame::append(out, 2, None, &self.inbox_key, &[], &self.inbox);
+        if let Some((key, commitment)) = &self.commitment {
+            frame::append(out, 3, None, key, &[], commitment);
+        }
+        frame::put(out, 4, None, &self.number.to_be_bytes(), &self.hash);
+        frame::write(out, 5, None, &[0; 36]);
+        frame::write(out, 6, None, &[0; 4]);
+        6 + u32::from(self.commitment.is_some())
     }
 }

@@ -15,7 +15,8 @@ pub mod overwrites;
 pub mod puts;
 pub mod steady;
 
-const TABLE: Define<Indexable<Word, Word>> = Define::new("words");
+/// A table as most parts use it.
+pub const TABLE: Define<Indexable<Word, Word>> = Define::new("words");
 
 /// Keys and values made ahead at a time, so that making them is not counted: small enough for the caches.
 const MADE_AHEAD: u64 = 4096;
@@ -76,7 +77,7 @@ fn made_ahead(from: u64, entries: u64) -> Vec<(Word, Word)> {
 }
 
 /// Opens a new database in `dir` and puts `entries` into it.
-fn filled(dir: &Path, options: Options, entries: u64) -> Result<Database> {
+pub fn filled(dir: &Path, options: Options, entries: u64) -> Result<Database> {
     let db = Database::open(dir, options)?;
     let table = db.store(TABLE)?;
     for from in (0..entries).step_by(MADE_AHEAD as usize) {

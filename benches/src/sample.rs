@@ -77,9 +77,15 @@ pub fn shuffled(len: u64, seed: u64) -> Vec<u32> {
     order
 }
 
+/// The first `len` words of `set` in an order of no kind, each with what it is bound to.
+pub fn questions(set: Set, len: u64) -> Vec<(Word, Option<Word>)> {
+    let order = shuffled(len, set as u64).into_iter().map(u64::from);
+    order.map(|at| (word(set, at), (set == Set::Present).then(|| word(Set::Values, at)))).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Set, shuffled, word};
+    use super::{Set, questions, shuffled, word};
     use std::collections::HashSet;
 
     #[test]
@@ -97,5 +103,12 @@ mod tests {
         assert_ne!(order[..10], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
         order.sort_unstable();
         assert!(order.into_iter().eq(0..1000));
+    }
+
+    #[test]
+    fn questions_know_their_answers() {
+        let present = questions(Set::Present, 100);
+        assert!(present.contains(&(word(Set::Present, 7), Some(word(Set::Values, 7)))));
+        assert!(questions(Set::Absent, 100).contains(&(word(Set::Absent, 7), None)));
     }
 }
