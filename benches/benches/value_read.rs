@@ -47,13 +47,14 @@ fn fill(path: &Path, compress: bool) -> Result<()> {
     Ok(db.close()?)
 }
 
-/// Compares every record, which brings it into whatever caches there are; answers key, length and
-/// number of each in an order of no kind.
+/// Compares every record, and again: what is read twice is in whatever caches there are. Answers
+/// key, length and number of each in an order of no kind.
 fn check(records: &Records<Ro>) -> Result<Vec<(Word, usize, u32)>> {
     let compared = shuffled(COUNT.into(), 1).into_iter().map(|number| {
         let (key, value) = (key(number), value(number));
         let len = value.len();
-        match records.read(&key)? == Some((value, number)) {
+        let (first, again) = (records.read(&key)?, records.read(&key)?);
+        match first == again && again == Some((value, number)) {
             true => Ok((key, len, number)),
             false => Err(format!("record {number} is not what was written").into()),
         }

@@ -28,13 +28,13 @@ use crate::pace::Pacer;
 use crate::poison::Poison;
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::version::{Version, VersionCell};
-use crate::vfs::SyncPoint;
 use crate::wal::{GROUP_BYTES, SEAL_ROOM, Wal, WalPool};
 use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 mod bulk;
+mod group;
 mod queue;
 
 pub(crate) use queue::Task;
@@ -413,79 +413,6 @@ impl Gate {
             self.switch(g, Some(active), None);
         } else if is_bulk(Some(&active)) {
             self.switch(g, None, None);
-        }
-    }
-
-    /// Waits until `seq` is visible, and durable if asked.
-    fn settle(&self, mut g: Held<'_>, seq: u64, durability: Durability) -> Result<()> {
-        if durability == Durability::Sync {
-            while g.durable_seq < seq {
-                self.poison.check()?;
-                if g.syncing {
-                    self.synced.wait(&mut g);
-                } else {
-                    self.sync_group(&mut g)?;
-                }
-            }
-        }
-        self.publish(&g);
-        while self.cell.visible() < seq {
-            self.poison.check()?;
-            self.synced.wait(&mut g);
-        }
-        Ok(())
-    }
-
-    /// Moves `visible_seq` as far as durability allows.
-    #[inline]
-    fn publish(&self, g: &Held<'_>) {
-        let visible = g.in_flight.or(g.waiting).map_or(g.last_seq, |first| first - 1);
-        if visible > self.cell.visible() {
-            self.cell.publish(visible);
-        }
-    }
-
-    /// The leader's part: one sync for all frames so far, without the gate.
-    fn sync_group(&self, g: &mut Held<'_>) -> Result<()> {
-        let upto = g.last_seq;
-        let wals = std::mem::take(&mut g.unsynced);
-        g.syncing = true;
-        g.in_flight = g.waiting.take();
-        g.position = g.position.next_multiple_of(GROUP_BYTES);
-        let sealed = (g.active.clone(), g.position);
-        let synced = MutexGuard::unlocked(g, || {
-            wals.iter().try_for_each(|wal| wal.sync(SyncPoint::WalFrames))
-        });
-        g.syncing = false;
-        let result = synced.map_err(|error| self.poison.trip(error));
-        let result = result.and_then(|()| self.poison.check());
-        if result.is_ok() {
-            g.durable_seq = g.durable_seq.max(upto);
-            g.in_flight = None;
-            self.publish(g);
-            self.pacer.synced();
-        }
-        self.synced.notify_all();
-        if let Err(error) = result {
-            self.changed.notify_all();
-            return Err(error);
-        }
-        self.mark(g, sealed);
-        Ok(())
-    }
-
-    /// Says in the log how far it is durable, where the next group will overwrite it. Needs no sync: it is there to tell
-    /// damage from a torn tail, and damage comes later. A failure poisons, but the group it speaks of is durable.
-    fn mark(&self, g: &mut Held<'_>, sealed: (Option<Arc<Generation>>, u64)) {
-        let (Some(generation), position) = sealed else { return };
-        let same = g.active.as_ref().is_some_and(|active| Arc::ptr_eq(active, &generation));
-        let Some(wal) = generation.wal() else { return };
-        if !same || g.position != position || position + SEAL_ROOM > wal.bytes() {
-            return;
-        }
-        let mark = self.bare_frame(g, wal, FrameKind::Mark, &[]);
-        if let Err(error) = wal.write(position, &mark) {
-            self.poison.set(error);
         }
     }
 

@@ -116,10 +116,13 @@ impl VersionCell {
 
     /// Replaces the Version by one made from it.
     pub(crate) fn update(&self, change: impl FnOnce(&mut Version)) {
-        let _one_at_a_time = self.change.lock();
+        let one_at_a_time = self.change.lock();
         let mut next = Version::clone(&self.current.load());
         change(&mut next);
-        self.current.store(Arc::new(next));
+        let before = self.current.swap(Arc::new(next));
+        // With it may go the memory of a generation, for which a commit that begins one is not to wait.
+        drop(one_at_a_time);
+        drop(before);
     }
 
     /// The newest commit that readers see.

@@ -3,7 +3,7 @@
 //! A WAL file is made once, filled with zeros so that no commit ever has to allocate, and used for one generation after
 //! another. Each use is a *life*: it begins with a header of a new number and a new random seed, synced before
 //! anything relies on it, so that what the lives before left behind never verifies. [`Wal`] is one life; when its last
-//! holder lets it go, the file returns to the [`WalPool`] (invariant: whoever frees a generation keeps a holder until
+//! holder lets it go, the file returns to the [`WalPool`] (invariant: whoever frees a generation keeps a holder of its log until
 //! both kept manifests do without it). Bytes: [`crate::format::frame`].
 
 use crate::error::{Corruption, Error, Result, What};

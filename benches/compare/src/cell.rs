@@ -62,6 +62,13 @@ impl Cell {
         Ok(())
     }
 
+    /// Of a store that is closed: how long an open takes, and the disk.
+    pub fn add_rest(&self, rival: Rival, user: u64) -> Result<()> {
+        let store = self.reopen(rival)?;
+        self.add_disk(&*store, user)?;
+        store.close()
+    }
+
     /// The command that runs this program as a cell.
     pub fn command(&self, workload: &str, store: &str) -> Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
@@ -92,8 +99,9 @@ impl Usage {
 
     /// Until now: `user` bytes were written.
     pub fn end(self, cell: &Cell, user: u64) {
+        let bytes = written().saturating_sub(self.written);
+        cell.add("written", "MiB", bytes as f64 / f64::from(1 << 20));
         if user > 0 {
-            let bytes = written().saturating_sub(self.written);
             cell.add("write amplification", "x", bytes as f64 / user as f64);
         }
         cell.add("cpu", "s", cpu().saturating_sub(self.cpu).as_secs_f64());

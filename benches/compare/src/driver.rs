@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// The name of the cells without a store.
 pub const MACHINE: &str = "machine";
+/// The figure of what others did on the machine meanwhile, the kernel among them.
+pub const OTHERS: &str = "others";
 /// How often a cell is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 /// `/proc` counts processor time in hundredths of a second.
@@ -85,7 +87,7 @@ impl Plan {
         let (mut figures, ended) = self.watch(child)?;
         let others = (self::busy() - busy - (self::own() - own)).max(0.0);
         let cores = others / TICKS / began.elapsed().as_secs_f64();
-        figures.push(Figure { name: "others".into(), unit: "cores".into(), value: cores });
+        figures.push(Figure { name: OTHERS.into(), unit: "cores".into(), value: cores });
         fs::remove_dir_all(&self.dir)?;
         Ok((figures, ended))
     }
@@ -95,12 +97,14 @@ impl Plan {
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let (out, err) = (out.ok_or("no output")?, err.ok_or("no errors")?);
         let figures = thread::spawn(move || {
+            // A store may print something of its own.
             let lines = BufReader::new(out).lines().map_while(|line| line.ok());
-            lines.map(|line| line.parse()).collect::<std::result::Result<Vec<Figure>, String>>()
+            lines.filter_map(|line| line.parse().ok()).collect::<Vec<Figure>>()
         });
         let message = thread::spawn(move || {
-            let mut text = String::new();
-            BufReader::new(err).read_to_string(&mut text).map(|_| text)
+            let mut text = Vec::new();
+            let _partial = BufReader::new(err).read_to_end(&mut text);
+            String::from_utf8_lossy(&text).into_owned()
         });
         let began = Instant::now();
         let status = loop {
@@ -115,7 +119,7 @@ impl Plan {
             }
         };
         let lost = |_| "a thread that reads a cell's output panicked";
-        let (figures, message) = (figures.join().map_err(lost)?, message.join().map_err(lost)??);
+        let (figures, message) = (figures.join().map_err(lost)?, message.join().map_err(lost)?);
         // A panic brings its backtrace along; the first lines say what went wrong.
         let message: Vec<&str> = message.trim().lines().take(2).collect();
         let message = message.join(" ");
@@ -126,7 +130,7 @@ impl Plan {
             Some(status) if message.is_empty() => Ended::Failed(status.to_string()),
             Some(_) => Ended::Failed(message),
         };
-        Ok((figures?, ended))
+        Ok((figures, ended))
     }
 }
 

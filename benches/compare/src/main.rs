@@ -8,6 +8,7 @@ use rollstore_compare::results::Results;
 use rollstore_compare::store::{Absent, Result};
 use rollstore_compare::workloads::Workload;
 use rollstore_compare::{stores, workloads};
+use std::hash::{DefaultHasher, Hasher as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,9 +40,6 @@ struct OutArgs {
     /// The file of results; a run goes on where the file ends.
     #[arg(long, default_value = "compare.tsv")]
     out: PathBuf,
-    /// Entries of a table; other numbers are in proportion.
-    #[arg(long, default_value_t = 1_000_000)]
-    rows: u64,
 }
 
 #[derive(Args)]
@@ -58,8 +56,11 @@ struct RunArgs {
     /// Seconds that a cell may take.
     #[arg(long, default_value_t = 120)]
     cap: u64,
-    /// An empty or new directory on the disk to be measured; it is removed and made again for each cell.
-    #[arg(long, default_value = "compare-stores")]
+    /// Entries of a table; other numbers are in proportion.
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: u64,
+    /// A directory on the disk to be measured; the stores are made in a new one in it, `rollstore-compare`.
+    #[arg(long, default_value = ".")]
     dir: PathBuf,
     #[command(flatten)]
     out: OutArgs,
@@ -86,7 +87,7 @@ fn chosen<T: Copy>(all: Vec<T>, name: fn(&T) -> &str, names: &[String]) -> Resul
 fn run(args: &RunArgs) -> Result<()> {
     let workloads = match args.workloads.is_empty() {
         true => workloads::ALL.into_iter().filter(|workload| workload.usual).collect(),
-        false => chosen(workloads::ALL.to_vec(), |workload| workload.name, &args.workloads)?,
+        false => chosen(workloads::chosen_from(), |workload| workload.name, &args.workloads)?,
     };
     let stores = match args.rivals.is_empty() {
         true => stores::all(),
@@ -96,28 +97,37 @@ fn run(args: &RunArgs) -> Result<()> {
         stores: stores.iter().map(|store| store.name).collect(),
         workloads,
         rounds: args.rounds,
-        rows: args.out.rows,
+        rows: args.rows,
         cap: Duration::from_secs(args.cap),
-        dir: args.dir.clone(),
+        dir: args.dir.join("rollstore-compare"),
     };
-    let mut results = Results::open(&args.out.out, args.out.rows)?;
+    let described: Vec<String> = stores::all().iter().map(stores::described).collect();
+    let mut results = Results::open(&args.out.out, args.rows, build()?, &described)?;
     plan.run(&mut results)?;
-    println!("{}", Report(&results.outcomes).text());
+    println!("{}", Report(&results).text());
     Ok(())
+}
+
+/// Tells this program from another build of it.
+fn build() -> Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&std::fs::read(std::env::current_exe()?)?);
+    Ok(hasher.finish())
 }
 
 fn list() {
     for store in stores::all() {
-        let version = stores::version(store.package);
-        println!("{:16} {version:10} {}", store.name, store.options);
+        println!("{}", stores::described(&store));
     }
     println!();
-    for Workload { name, about, .. } in workloads::ALL {
+    for Workload { name, about, .. } in workloads::chosen_from() {
         println!("{name:8} {about}");
     }
 }
 
 fn cell(args: &CellArgs) -> Result<()> {
+    // A cell that outlives its parent would write on beside the next one.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let cell = Cell { dir: args.dir.clone(), rows: args.rows };
     let workloads = workloads::ALL.into_iter();
     let workload = workloads.clone().find(|workload| workload.name == args.workload);
@@ -133,8 +143,9 @@ fn cell(args: &CellArgs) -> Result<()> {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => run(&args),
-        Command::Report(args) => Results::open(&args.out, args.rows)
-            .map(|results| println!("{}", Report(&results.outcomes).text())),
+        Command::Report(args) => {
+            Results::read(&args.out).map(|results| println!("{}", Report(&results).text()))
+        }
         Command::List => {
             list();
             Ok(())

@@ -87,12 +87,17 @@ impl Meter {
 
     /// Operations a second.
     pub fn rate(&self) -> f64 {
-        self.rate_with(Duration::ZERO)
+        self.rate_of(self.count, Duration::ZERO)
     }
 
     /// The same if so much time is counted too.
     pub fn rate_with(&self, more: Duration) -> f64 {
-        self.count as f64 / (self.wall + more).as_secs_f64()
+        self.rate_of(self.count, more)
+    }
+
+    /// So many things that the operations did, a second, if so much time is counted too.
+    pub fn rate_of(&self, things: u64, more: Duration) -> f64 {
+        things as f64 / (self.wall + more).as_secs_f64()
     }
 
     /// Microseconds that `share` of the operations did not exceed.

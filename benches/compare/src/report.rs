@@ -1,9 +1,8 @@
 //! The table: medians and ranges of every figure, how we stand to the best of the others, and the marks.
 
-use crate::driver::MACHINE;
+use crate::driver::{MACHINE, OTHERS};
 use crate::marks;
-use crate::results::{Ended, Figure, Outcome};
-use crate::stores;
+use crate::results::{Ended, Figure, Outcome, Results};
 use crate::workloads::{self, Workload};
 use rollstore_benches::figures::median;
 use std::fmt::Write as _;
@@ -13,7 +12,7 @@ pub const OURS: &str = "rollstore";
 
 /// All results, and questions to them.
 #[derive(Debug, Clone, Copy)]
-pub struct Report<'a>(pub &'a [Outcome]);
+pub struct Report<'a>(pub &'a Results);
 
 impl<'a> Report<'a> {
     /// The values of a figure in all rounds.
@@ -29,21 +28,32 @@ impl<'a> Report<'a> {
         (!values.is_empty()).then(|| median(&values))
     }
 
-    /// The best store that is not ours, and its median.
-    pub fn best_rival(&self, workload: &str, figure: &str) -> Option<(&'a str, f64)> {
-        let rivals = self.stores(workload).into_iter().filter(|store| is_rival(store));
+    /// The best of the stores that are not ours and that are `meant`, and its median.
+    pub fn best(
+        &self,
+        workload: &str,
+        figure: &str,
+        meant: impl Fn(&str) -> bool,
+    ) -> Option<(&'a str, f64)> {
+        let rivals = self.stores(workload).into_iter();
+        let rivals = rivals.filter(|store| is_rival(store) && meant(store));
         let found = rivals.filter_map(|store| Some((store, self.median(workload, store, figure)?)));
         let better = |a: f64, b: f64| if more_is_better(figure) { b > a } else { b < a };
         found.reduce(|a, b| if better(a.1, b.1) { b } else { a })
     }
 
+    /// Did a cell of a store not end with its figures?
+    pub fn failed(&self, workload: &str, store: &str) -> bool {
+        self.cells(workload, store).any(|cell| cell.ended != Ended::Done)
+    }
+
     fn cells(&self, workload: &str, store: &str) -> impl Iterator<Item = &'a Outcome> {
-        self.0.iter().filter(move |cell| cell.workload == workload && cell.store == store)
+        self.0.outcomes.iter().filter(move |cell| cell.workload == workload && cell.store == store)
     }
 
     /// The stores under a workload: ours, the others by name, the machine.
     pub fn stores(&self, workload: &str) -> Vec<&'a str> {
-        let cells = self.0.iter().filter(|cell| cell.workload == workload);
+        let cells = self.0.outcomes.iter().filter(|cell| cell.workload == workload);
         let mut stores: Vec<&str> = cells.map(|cell| cell.store.as_str()).collect();
         stores.sort_unstable_by_key(|store| (*store == MACHINE, is_rival(store), *store));
         stores.dedup();
@@ -52,7 +62,7 @@ impl<'a> Report<'a> {
 
     fn figures(&self, workload: &str) -> Vec<&'a Figure> {
         let mut figures: Vec<&Figure> = Vec::new();
-        for cell in self.0.iter().filter(|cell| cell.workload == workload) {
+        for cell in self.0.outcomes.iter().filter(|cell| cell.workload == workload) {
             for figure in &cell.figures {
                 if figures.iter().all(|known| known.name != figure.name) {
                     figures.push(figure);
@@ -76,9 +86,12 @@ impl<'a> Report<'a> {
 
     /// How ours stands to the best of the others.
     fn ratio(&self, workload: &str, figure: &str) -> String {
-        let (ours, best) = (self.median(workload, OURS, figure), self.best_rival(workload, figure));
+        let (ours, best) =
+            (self.median(workload, OURS, figure), self.best(workload, figure, |_| true));
         match (ours, best) {
-            (Some(ours), Some((name, best))) => format!("{:.2} x {name}", ours / best),
+            (Some(ours), Some((name, best))) if best > 0.0 && figure != OTHERS => {
+                format!("{:.2} x {name}", ours / best)
+            }
             _ => String::new(),
         }
     }
@@ -116,10 +129,9 @@ impl<'a> Report<'a> {
     /// All of it, as Markdown.
     pub fn text(&self) -> String {
         let mut out = String::from("## Stores\n\n");
-        for rival in stores::all() {
-            let version = stores::version(rival.package);
-            let _infallible = writeln!(out, "* {} {version}: {}", rival.name, rival.options);
-        }
+        self.0.stores.iter().for_each(|store| out += &format!("* {store}\n"));
+        out += "\nMedians of the rounds (least-most). Times of single reads are those of one read in 50 to 200, \
+                of writes those of each.\n";
         for workload in workloads::ALL.iter().filter(|of| !self.stores(of.name).is_empty()) {
             let _infallible = writeln!(out, "\n## {}: {}\n", workload.name, workload.about);
             out += &markdown(&self.table(workload));
@@ -136,7 +148,15 @@ fn is_rival(store: &str) -> bool {
 
 /// Rates and gains are; times, memory and disk are not.
 fn more_is_better(figure: &str) -> bool {
-    let rates = ["puts", "with sync, close", "commits", "finds", "appends", "first after open"];
+    let rates = [
+        "puts",
+        "with sync, close",
+        "commits",
+        "finds",
+        "appends",
+        "first after open",
+        "commits, making levels included",
+    ];
     let reads = figure.ends_with("reads") || figure.ends_with(" 1") || figure.ends_with(" 2");
     rates.contains(&figure)
         || reads

@@ -1,16 +1,17 @@
 //! The file that the results of a run are appended to, so that a run can go on where it was stopped.
 //!
 //! ```text
-//! # rollstore-compare 1, rows 1000000          first line
+//! # rollstore-compare 1, rows 1000000, build 0123456789abcdef          first line: results of another build are of another run
+//! # store: package version; configuration                             one for each that was built in
 //! round TAB workload TAB store TAB figure TAB unit TAB value      a figure
 //! round TAB workload TAB store TAB ended TAB - TAB how            after the figures of a cell; without it they do not count
 //! ```
 
 use crate::store::Result;
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::path::Path;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A measured value.
@@ -100,36 +101,73 @@ pub struct Outcome {
     pub ended: Ended,
 }
 
+impl Outcome {
+    fn is(&self, round: u32, workload: &str, store: &str) -> bool {
+        self.round == round && self.workload == workload && self.store == store
+    }
+}
+
 /// The results so far.
 #[derive(Debug)]
 pub struct Results {
-    file: File,
-    /// All cells that ended.
+    path: PathBuf,
+    /// The stores: packages, versions, configurations.
+    pub stores: Vec<String>,
+    /// The cells that ended; of one that was run again the last.
     pub outcomes: Vec<Outcome>,
 }
 
 impl Results {
-    /// Opens or makes the file for a run over tables of `rows`.
-    pub fn open(path: &Path, rows: u64) -> Result<Results> {
-        let first = format!("# rollstore-compare 1, rows {rows}");
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    /// Opens or makes the file for a run of `build` over tables of `rows`.
+    pub fn open(path: &Path, rows: u64, build: u64, stores: &[String]) -> Result<Results> {
+        let first = format!("# rollstore-compare 1, rows {rows}, build {build:016x}");
+        let text = match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let head = stores.iter().map(|store| format!("# {store}\n"));
+                let text = format!("{first}\n{}", head.collect::<String>());
+                std::fs::write(path, &text)?;
+                text
+            }
+            text => text?,
+        };
         match text.lines().next() {
-            None => writeln!(file, "{first}")?,
             Some(line) if line == first => {}
-            Some(line) => {
-                let path = path.display();
-                return Err(format!("{path} is of another run: {line:?} where {first:?} is expected; choose another --out").into());
+            found => {
+                let (path, found) = (path.display(), found.unwrap_or_default());
+                let why = format!("{path} is of another run, {found:?} and not {first:?}");
+                return Err(format!("{why}: choose another --out").into());
             }
         }
-        Ok(Results { file, outcomes: parse(&text)? })
+        let results = Results::read(path)?;
+        // What a run that was stopped has left of its last cell goes.
+        std::fs::write(path, whole(&text))?;
+        Ok(results)
     }
 
-    /// Is there this cell already?
+    /// Reads a file of results.
+    pub fn read(path: &Path) -> Result<Results> {
+        let text = std::fs::read_to_string(path);
+        let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+        let stores = text.lines().skip(1).filter_map(|line| line.strip_prefix("# "));
+        let stores = stores.map(str::to_owned).collect();
+        let mut results = Results { path: path.to_path_buf(), stores, outcomes: Vec::new() };
+        for outcome in parse(whole(&text))? {
+            results.hold(outcome);
+        }
+        Ok(results)
+    }
+
+    /// Is there this cell already? One that failed is tried again.
     pub fn has(&self, round: u32, workload: &str, store: &str) -> bool {
-        self.outcomes.iter().any(|outcome| {
-            outcome.round == round && outcome.workload == workload && outcome.store == store
-        })
+        let cells = self.outcomes.iter().filter(|outcome| outcome.is(round, workload, store));
+        cells.into_iter().any(|outcome| !matches!(outcome.ended, Ended::Failed(_)))
+    }
+
+    /// Takes the place of the same cell before.
+    fn hold(&mut self, outcome: Outcome) {
+        let Outcome { round, workload, store, .. } = &outcome;
+        self.outcomes.retain(|before| !before.is(*round, workload, store));
+        self.outcomes.push(outcome);
     }
 
     /// Adds a cell.
@@ -142,10 +180,24 @@ impl Results {
         // One line, whatever a message has in it.
         let ended = ended.to_string().replace(['\n', '\t'], " ");
         text += &format!("{round}\t{workload}\t{store}\tended\t-\t{ended}\n");
-        self.file.write_all(text.as_bytes())?;
-        self.outcomes.push(outcome);
+        let mut file = OpenOptions::new().append(true).open(&self.path)?;
+        file.write_all(text.as_bytes())?;
+        self.hold(outcome);
         Ok(())
     }
+}
+
+/// The text without what stands behind the last cell that ended.
+fn whole(text: &str) -> &str {
+    let mut end = 0;
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        at += line.len();
+        if line.ends_with('\n') && (line.starts_with('#') || line.contains("\tended\t-\t")) {
+            end = at;
+        }
+    }
+    text.get(..end).unwrap_or_default()
 }
 
 fn parse(text: &str) -> Result<Vec<Outcome>> {
@@ -184,16 +236,25 @@ mod tests {
             Ended::Absent("never".into()),
             Ended::Failed("no".into()),
         ];
-        let mut results = Results::open(&path, 10).unwrap();
+        let open = |rows| Results::open(&path, rows, 7, &["a: b 1; c".to_owned()]);
+        let mut results = open(10).unwrap();
         for ended in ends {
             let (workload, store) = ("w1".to_owned(), ended.to_string());
             let figures = vec![figure.clone()];
             results.add(Outcome { round: 1, workload, store, figures, ended }).unwrap();
         }
-        let again = Results::open(&path, 10).unwrap();
-        assert_eq!(again.outcomes, results.outcomes);
+        // A run that is stopped in the midst of a line.
+        let whole = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, whole.clone() + "1\tw2\ta\tputs\t/s\t1.0\n1\tw2\ta\tpu").unwrap();
+        let again = open(10).unwrap();
+        assert_eq!(
+            (&again.outcomes, &again.stores[..]),
+            (&results.outcomes, &["a: b 1; c".to_owned()][..])
+        );
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
         assert!(again.has(1, "w1", "done") && !again.has(2, "w1", "done"));
-        assert!(Results::open(&path, 11).unwrap_err().to_string().contains("another run"));
+        assert!(again.has(1, "w1", "n/a: never") && !again.has(1, "w1", "failed: no"));
+        assert!(open(11).unwrap_err().to_string().contains("another run"));
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -141,6 +141,11 @@ impl Level {
         }
         writes
     }
+
+    /// The block.
+    pub fn block(&self) -> &[u8] {
+        &self.block
+    }
 }
 
 /// Bytes that a user writes with these commits.

@@ -1,7 +1,7 @@
 //! What every store under test can do, in the words of the workloads.
 //!
 //! A [`Place`] is what a store keeps apart in a tree, column or key space of its own. A workload opens a store, commits,
-//! asks, and closes; what a store cannot do it answers with [`Error::Absent`], which the table shows as `n/a`.
+//! asks, and closes; what a store cannot do it answers with [`Absent`], which the table shows as `n/a`.
 
 use bytes::Bytes;
 use std::path::Path;
@@ -171,8 +171,8 @@ pub type Open = fn(&Path, Durability) -> Result<Box<dyn Store>>;
 pub struct Rival {
     /// Its name on the command line and in the table.
     pub name: &'static str,
-    /// Its package in the lock file, which knows the version.
-    pub package: &'static str,
+    /// Its packages in the lock file, which knows their versions.
+    pub packages: &'static [&'static str],
     /// The configuration, for the reader of the table.
     pub options: &'static str,
     /// Can it make a commit durable?

@@ -154,9 +154,9 @@ impl Gate {
         g.wal_bytes = wanted.clamp(least.min(most), most).next_power_of_two().min(most);
     }
 
-    fn new_wal(&self, bytes: u64) -> Result<Wal> {
-        let size = (bytes, self.pacer.piece());
-        self.pool.prepare(self.numbers.next(), self.cell.manifest(), size)
+    /// One of `bytes`, synced each `piece` if it has to be made.
+    fn new_wal(&self, bytes: u64, piece: u64) -> Result<Wal> {
+        self.pool.prepare(self.numbers.next(), self.cell.manifest(), (bytes, piece))
     }
 
     /// A WAL with a durable header and a number above the active one: the spare, or one made now.
@@ -166,7 +166,8 @@ impl Gate {
             small => {
                 drop(small);
                 let bytes = needed.max(g.wal_bytes);
-                self.new_wal(bytes)
+                // Whoever could commit between two pieces waits for this.
+                self.new_wal(bytes, u64::MAX)
             }
         }
     }
@@ -207,7 +208,7 @@ impl Gate {
 
     /// Makes a spare of `bytes`, and hands it over.
     pub(crate) fn make_spare(&self, bytes: u64) {
-        let made = self.new_wal(bytes);
+        let made = self.new_wal(bytes, self.pacer.piece());
         if let Err(error) = &made {
             // The writer makes one itself when it needs it, and then it has the error.
             tracing::warn!(%error, "cannot make a spare WAL");

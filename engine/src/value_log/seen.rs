@@ -1,10 +1,13 @@
 //! Which values were asked for lately: only what is asked for again gets a place in the value cache.
 //!
 //! A value that is read once would push out others that are read often, and moving it in and out costs as much as the
-//! read itself (`benches/LOG.md`). One slot a value, no lock: a reader that meets another in a slot loses its mark, and its value is cached
-//! one read later.
+//! read itself (`benches/LOG.md`). One slot a value, no lock. Values that share a slot wipe out each other's marks; one of them
+//! is cached when it is asked for twice without the other in between.
 
 use crate::sync::{AtomicU64, Ordering};
+
+/// More slots than this would only cost memory.
+const SLOTS_MAX: usize = 1 << 20;
 
 /// The marks of the values asked for last.
 #[derive(Debug)]
@@ -15,7 +18,7 @@ pub(super) struct Seen {
 impl Seen {
     /// Room for about `values` of them.
     pub(super) fn new(values: usize) -> Seen {
-        let slots = values.next_power_of_two().max(2);
+        let slots = values.clamp(2, SLOTS_MAX).next_power_of_two();
         Seen { slots: (0..slots).map(|_| AtomicU64::new(0)).collect() }
     }
 

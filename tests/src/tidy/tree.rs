@@ -56,6 +56,8 @@ fn is_root(path: &str) -> bool {
         [.., "src", "lib.rs" | "main.rs"] => true,
         [_, "src", "bin", _] | [_, "src", "bin", _, "main.rs"] => true,
         [_, folder, _] | [_, folder, _, "main.rs"] => target(folder),
+        // A package in the folder of another.
+        ["benches", "compare", folder, _] => target(folder),
         _ => false,
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The configurations.
 pub const RIVALS: &[Rival] = &[Rival {
     name: "canopydb",
-    package: "canopydb",
+    packages: &["canopydb"],
     options: "defaults: cache 1 GiB, WAL, LZ4 for values from 12 KiB; synced: commit_with(true)",
     syncs: true,
     open,

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 pub const RIVALS: &[Rival] = &[
     Rival {
         name: "fjall",
-        package: "fjall",
+        packages: &["fjall"],
         options: "LZ4, large values separated from 1 KiB, blob GC age cutoff 1, 64 MiB cache",
         syncs: true,
         open: |path, durability| open(path, durability, true),
     },
     Rival {
         name: "fjall-plain",
-        package: "fjall",
+        packages: &["fjall"],
         options: "LZ4, 64 MiB cache",
         syncs: true,
         open: |path, durability| open(path, durability, false),

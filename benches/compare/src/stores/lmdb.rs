@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub const RIVALS: &[Rival] = &[
     Rival {
         name: "lmdb",
-        package: "heed",
+        packages: &["heed", "lmdb-master-sys"],
         options: "map 32 GiB; synced: default flags; buffered: NO_SYNC, \
                   which a power cut can corrupt",
         syncs: true,
@@ -21,7 +21,7 @@ pub const RIVALS: &[Rival] = &[
     },
     Rival {
         name: "lmdb-writemap",
-        package: "heed",
+        packages: &["heed", "lmdb-master-sys"],
         options: "map 32 GiB; synced: WRITE_MAP; buffered: WRITE_MAP and NO_SYNC, \
                   which a power cut can corrupt",
         syncs: true,

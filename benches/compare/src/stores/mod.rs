@@ -44,10 +44,15 @@ pub fn all() -> Vec<Rival> {
     .concat()
 }
 
-/// The version of a package, from the lock file that this program was built with.
-pub fn version(package: &str) -> &'static str {
+/// What is measured: package, version and configuration of a store. The version is that of the lock file that this program was
+/// built with.
+pub fn described(rival: &Rival) -> String {
     const LOCK: &str = include_str!("../../Cargo.lock");
-    let name = format!("name = \"{package}\"\nversion = \"");
-    let found = LOCK.split_once(&name).and_then(|(_, rest)| rest.split_once('"'));
-    found.map_or("?", |(version, _)| version)
+    let version = |package: &&str| {
+        let name = format!("name = \"{package}\"\nversion = \"");
+        let found = LOCK.split_once(&name).and_then(|(_, rest)| rest.split_once('"'));
+        format!("{package} {}", found.map_or("?", |(version, _)| version))
+    };
+    let packages: Vec<String> = rival.packages.iter().map(version).collect();
+    format!("{}: {}; {}", rival.name, packages.join(", "), rival.options)
 }

@@ -27,14 +27,14 @@ const PREIMAGES: Define<IndexedFile<Word, (), Bytes>> = Define::new("preimages")
 pub const RIVALS: &[Rival] = &[
     Rival {
         name: "rollstore",
-        package: "rollstore",
+        packages: &["rollstore"],
         options: "defaults",
         syncs: true,
         open: |path, durability| Ok(Box::new(Ours::open(path, durability, Options::default())?)),
     },
     Rival {
         name: "rollstore-raw",
-        package: "rollstore",
+        packages: &["rollstore"],
         options: "compress: false",
         syncs: true,
         open: |path, durability| {

@@ -3,23 +3,22 @@
 use crate::store::{Absent, Durability, Keys, Place, Result, Rival, Store, Write, quiet};
 use parity_db::{ColumnOptions, CompressionType, Db, Options, Value};
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
 
 /// The configurations.
 pub const RIVALS: &[Rival] = &[
     Rival {
         name: "parity-db",
-        package: "parity-db",
+        packages: &["parity-db"],
         options: "uniform 32-byte keys; LZ4 for values from 4 KiB; no statistics; \
-                  a commit is queued in memory, sync closes and opens again",
+                  a commit is queued in memory, only a close waits for the queue",
         syncs: false,
         open: |path, durability| open(path, durability, CompressionType::Lz4),
     },
     Rival {
         name: "parity-db-raw",
-        package: "parity-db",
+        packages: &["parity-db"],
         options: "uniform 32-byte keys; no compression; no statistics; \
-                  a commit is queued in memory, sync closes and opens again",
+                  a commit is queued in memory, only a close waits for the queue",
         syncs: false,
         open: |path, durability| open(path, durability, CompressionType::NoCompression),
     },
@@ -28,9 +27,7 @@ pub const RIVALS: &[Rival] = &[
 /// A database with a column for each place.
 struct Parity {
     options: Options,
-    /// There is none only after it failed to open again. The lock, which keeps those who read out
-    /// of [`Store::sync`], adds a fraction to the two shared locks that a get of parity-db takes.
-    db: RwLock<Option<Db>>,
+    db: Db,
 }
 
 /// Opens or makes a database.
@@ -45,7 +42,7 @@ fn open(
     let mut options = Options::with_columns(path, 0);
     options.stats = false;
     options.columns = Place::ALL.map(|place| column(place, compression)).to_vec();
-    let db = RwLock::new(Some(Db::open_or_create(&options)?));
+    let db = Db::open_or_create(&options)?;
     Ok(Box::new(Parity { options, db }))
 }
 
@@ -59,38 +56,27 @@ fn column(place: Place, compression: CompressionType) -> ColumnOptions {
     }
 }
 
-impl Parity {
-    /// Does something with the open database.
-    fn with<T>(&self, act: impl FnOnce(&Db) -> parity_db::Result<T>) -> Result<T> {
-        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
-        Ok(act(db.as_ref().ok_or("closed")?)?)
-    }
-}
-
 impl Store for Parity {
     fn commit(&self, writes: &[Write<'_>]) -> Result<()> {
         let puts = writes.iter().flat_map(Write::puts);
         let puts = puts.map(|(place, key, value)| (place as u8, key, Some(value.to_vec())));
-        self.with(|db| db.commit(puts))
+        Ok(self.db.commit(puts)?)
     }
 
     fn get(&self, place: Place, key: &[u8], see: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        let value = self.with(|db| db.get(place as u8, key))?;
+        let value = self.db.get(place as u8, key)?;
         Ok(value.map(|value| see(&value)).is_some())
     }
 
-    // Nothing but a close waits for the queue and writes all of it.
+    // Nothing but a close waits for the queue; workloads that sync it close it next.
     fn sync(&self) -> Result<()> {
-        let mut db = self.db.write().unwrap_or_else(PoisonError::into_inner);
-        *db = None;
-        *db = Some(Db::open(&self.options)?);
         Ok(())
     }
 
     fn drop_below(&self, _level: u32, keys: &Keys) -> Result<()> {
         keys.chunks(1_000).try_for_each(|keys| {
             let drops = keys.iter().map(|(place, key)| (*place as u8, key, None::<Value>));
-            self.with(|db| db.commit(drops))
+            Ok(self.db.commit(drops)?)
         })
     }
 

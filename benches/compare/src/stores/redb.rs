@@ -9,7 +9,7 @@ use std::path::Path;
 pub const RIVALS: &[Rival] = &[
     Rival {
         name: "redb",
-        package: "redb",
+        packages: &["redb"],
         options: "cache 1 GiB (default); synced: Immediate; buffered: None, \
                   which the death of the process takes back to the last sync",
         syncs: true,
@@ -17,7 +17,7 @@ pub const RIVALS: &[Rival] = &[
     },
     Rival {
         name: "redb-64",
-        package: "redb",
+        packages: &["redb"],
         options: "cache 64 MiB; synced: Immediate; buffered: None, \
                   which the death of the process takes back to the last sync",
         syncs: true,

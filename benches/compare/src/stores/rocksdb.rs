@@ -12,21 +12,28 @@ use std::path::Path;
 pub const RIVALS: &[Rival] = &[
     Rival {
         name: "rocksdb",
-        package: "rocksdb",
+        packages: &["rocksdb", "librocksdb-sys"],
         options: "LZ4, bloom 10 bits, 64 MiB block cache, 128 MiB write buffers",
         syncs: true,
         open: |path, durability| open(path, durability, DBCompressionType::Lz4, false),
     },
     Rival {
         name: "rocksdb-raw",
-        package: "rocksdb",
+        packages: &["rocksdb", "librocksdb-sys"],
         options: "no compression, else as rocksdb",
         syncs: true,
         open: |path, durability| open(path, durability, DBCompressionType::None, false),
     },
     Rival {
+        name: "rocksdb-zstd",
+        packages: &["rocksdb", "librocksdb-sys"],
+        options: "ZSTD at the bottommost level, else as rocksdb",
+        syncs: true,
+        open: |path, durability| open(path, durability, DBCompressionType::Zstd, false),
+    },
+    Rival {
         name: "rocksdb-blob",
-        package: "rocksdb",
+        packages: &["rocksdb", "librocksdb-sys"],
         options: "LZ4 blob files with GC for large values from 512 bytes, else as rocksdb",
         syncs: true,
         open: |path, durability| open(path, durability, DBCompressionType::Lz4, true),
@@ -76,7 +83,14 @@ fn table() -> BlockBasedOptions {
 fn family(table: &BlockBasedOptions, compression: DBCompressionType, blobs: bool) -> Options {
     let mut options = Options::default();
     options.set_block_based_table_factory(table);
-    options.set_compression_type(compression);
+    // Zstandard is for what is written last and lies longest.
+    match compression {
+        DBCompressionType::Zstd => {
+            options.set_compression_type(DBCompressionType::Lz4);
+            options.set_bottommost_compression_type(compression);
+        }
+        other => options.set_compression_type(other),
+    }
     options.set_enable_blob_files(blobs);
     options.set_min_blob_size(512);
     options.set_blob_compression_type(compression);

@@ -12,14 +12,14 @@ use thread_local::ThreadLocal;
 pub const RIVALS: &[Rival] = &[
     Rival {
         name: "sqlite",
-        package: "rusqlite",
+        packages: &["rusqlite", "libsqlite3-sys"],
         options: "WAL; cache 64 MiB a connection; mmap off; synchronous FULL, buffered: NORMAL",
         syncs: true,
         open: |path, durability| open(path, durability, 0),
     },
     Rival {
         name: "sqlite-mmap",
-        package: "rusqlite",
+        packages: &["rusqlite", "libsqlite3-sys"],
         options: "WAL; cache 64 MiB a connection; mmap 16 GiB, of which the bundled build takes 2; \
                   synchronous FULL, buffered: NORMAL",
         syncs: true,

@@ -11,14 +11,14 @@ use tokio::runtime::{Builder, Runtime};
 pub const RIVALS: &[Rival] = &[
     Rival {
         name: "surrealkv",
-        package: "surrealkv",
+        packages: &["surrealkv"],
         options: "value log from 1 KiB, no compression, 64 MiB cache, WAL preallocation",
         syncs: true,
         open: |path, durability| open(path, durability, Options::new().with_enable_vlog(true)),
     },
     Rival {
         name: "surrealkv-plain",
-        package: "surrealkv",
+        packages: &["surrealkv"],
         options: "no value log, 16 MiB memtables of keys, else as surrealkv",
         syncs: true,
         // A memtable's limit does not count the values: the default of 100 MiB takes gigabytes.

@@ -100,6 +100,7 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     let usage = Usage::begin();
     let reader = Reader::new(0, BEFORE);
     let time = Duration::from_millis(cell.scaled(SECONDS * 1_000));
+    let began = Instant::now();
     let (user, commits, finds) = std::thread::scope(|scope| {
         let reading = reader.begin(scope, &*store);
         let written = commits(&*store, &reader, time);
@@ -109,10 +110,12 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
         Result::Ok((user, commits, finds))
     })?;
     cell.add("commits", "/s", commits.rate());
+    let clock = commits.count as f64 / began.elapsed().as_secs_f64();
+    cell.add("commits, making levels included", "/s", clock);
     cell.add_singles("commit ", &commits);
     cell.add("finds", "/s", finds.rate());
     cell.add_singles("find ", &finds);
+    store.close()?;
     usage.end(cell, user);
-    cell.add_disk(&*store, user)?;
-    store.close()
+    cell.add_rest(rival, user)
 }

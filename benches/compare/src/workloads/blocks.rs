@@ -38,9 +38,9 @@ pub fn synced(cell: &Cell, rival: Rival) -> Result<()> {
     let (user, meter) = write(&*store, 0..cell.scaled(2_000) as u32, Sizes::Large)?;
     cell.add("commits", "/s", meter.rate());
     cell.add_singles("", &meter);
+    store.close()?;
     usage.end(cell, user);
-    cell.add_disk(&*store, user)?;
-    store.close()
+    cell.add_rest(rival, user)
 }
 
 /// 20,000 of them, buffered.
@@ -55,9 +55,7 @@ pub fn buffered(cell: &Cell, rival: Rival) -> Result<()> {
     cell.add("with sync, close", "/s", meter.rate_with(began.elapsed()));
     cell.add_singles("", &meter);
     usage.end(cell, user);
-    let store = cell.reopen(rival)?;
-    cell.add_disk(&*store, user)?;
-    store.close()
+    cell.add_rest(rival, user)
 }
 
 /// The bytes of 2,000 of them over a file that is there, synced after each.

@@ -68,6 +68,7 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     cell.add("appends", "/s", appends.rate());
     cell.add_singles("append ", &appends);
     let store = cell.reopen(rival)?;
+    store.idle()?;
     let reads = read(&*store, records, Place::Files)?;
     let headers = read(&*store, records, Place::FileHeaders)?;
     cell.add("full reads", "/s", reads.rate());

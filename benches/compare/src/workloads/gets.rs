@@ -64,8 +64,10 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     store.close()?;
     let usage = Usage::begin();
     let store = cell.reopen(rival)?;
+    store.idle()?;
     measure(cell, &|key, see| store.get(Place::Words, key, see))?;
     usage.end(cell, 0);
+    cell.add_disk(&*store, cell.rows * puts::PAIR_BYTES)?;
     store.close()
 }
 

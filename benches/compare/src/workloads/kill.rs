@@ -31,18 +31,24 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     let store = cell.open(rival, Durability::Buffered)?;
     let took = began.elapsed();
     cell.add("open after kill", "ms", took.as_secs_f64() * 1e3);
-    let there = count(&*store, cell.scaled(PUTS))?;
-    cell.add("lost", "puts", there);
+    cell.add("lost", "%", lost(&*store, cell.scaled(PUTS))?);
     usage.end(cell, 0);
     store.close()
 }
 
-/// How many of the last puts are not there: those of a process that was killed must be, those of a machine need not.
-fn count(store: &dyn Store, puts: u64) -> Result<f64> {
-    let mut lost = 0;
+/// How many of the puts are not there any more, in percent of those that are asked for: one in a thousand, and the last. Those
+/// of a process that was killed must be there, those of a machine need not.
+fn lost(store: &dyn Store, puts: u64) -> Result<f64> {
+    let (mut lost, mut asked) = (0.0, 0.0);
     for at in (0..puts).step_by(1_000).chain([puts - 1]) {
-        let key = word(Set::Present, at);
-        lost += u32::from(!store.get(Place::Words, &key, &mut |_value| ())?);
+        let (key, value) = (word(Set::Present, at), word(Set::Values, at));
+        let mut right = false;
+        let found = store.get(Place::Words, &key, &mut |bytes| right = bytes == value)?;
+        if found && !right {
+            return Err(format!("put {at} has another value").into());
+        }
+        asked += 1.0;
+        lost += f64::from(u8::from(!found));
     }
-    Ok(lost.into())
+    Ok(100.0 * lost / asked)
 }

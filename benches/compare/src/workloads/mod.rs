@@ -32,6 +32,11 @@ pub struct Workload {
     pub usual: bool,
 }
 
+/// Those that can be asked for: all but the one that another one starts.
+pub fn chosen_from() -> Vec<Workload> {
+    ALL.into_iter().filter(|workload| workload.name != kill::VICTIM).collect()
+}
+
 /// All of them.
 pub const ALL: [Workload; 15] = [
     Workload {
@@ -140,7 +145,7 @@ pub const ALL: [Workload; 15] = [
     },
     Workload {
         name: "w8",
-        about: "121,000 levels of a node, the older dropped every 1,000",
+        about: "121,000 levels of the sizes a quiet node writes, the older dropped every 1,000",
         run: node::run,
         machine: None,
         takes_stores: true,

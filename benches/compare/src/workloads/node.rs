@@ -36,7 +36,7 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     cell.add("commits and collections", "/s", commits.rate_with(drops.wall));
     cell.add_singles("commit ", &commits);
     cell.add_singles("collection ", &drops);
+    store.close()?;
     usage.end(cell, user);
-    cell.add_disk(&*store, user / 10)?;
-    store.close()
+    cell.add_rest(rival, user / 10)
 }

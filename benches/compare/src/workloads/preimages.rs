@@ -7,10 +7,11 @@
 
 use crate::cell::{Cell, Usage};
 use crate::meter::Meter;
-use crate::store::{Absent, Durability, Place, Result, Rival, Write};
+use crate::store::{Durability, Place, Result, Rival, Write};
 use bytes::Bytes;
 use rollstore_benches::sample::shuffled;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const FILES: [&str; 2] = ["op-sepolia-preimages.kv", "scroll-preimages.kv"];
 /// Preimages in a commit.
@@ -23,7 +24,7 @@ struct Preimages(Vec<(Bytes, Bytes)>);
 impl Preimages {
     fn load() -> Result<Preimages> {
         let dir = std::env::var_os("ROLLSTORE_DATA").map(PathBuf::from);
-        let dir = dir.ok_or(Absent("$ROLLSTORE_DATA names no folder with preimages"))?;
+        let dir = dir.ok_or("set $ROLLSTORE_DATA to a folder with preimages")?;
         let mut records = Vec::new();
         for name in FILES {
             let path = dir.join(name);
@@ -63,10 +64,11 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     }
     store.sync()?;
     store.close()?;
-    cell.add("puts", "/s", puts.rate() * A_COMMIT as f64);
+    cell.add("puts", "/s", puts.rate_of(cell.rows, Duration::ZERO));
     cell.add_singles("commit ", &puts);
     usage.end(cell, user);
     let store = cell.reopen(rival)?;
+    store.idle()?;
     let (mut reads, mut wrong) = (Meter::new()?, 0);
     let order = shuffled(cell.rows, 9);
     for order in order[..(cell.rows / READ_OF) as usize].chunks(A_COMMIT) {

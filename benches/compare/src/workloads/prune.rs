@@ -3,7 +3,7 @@
 use super::beside::Reader;
 use super::blocks;
 use crate::cell::{Cell, Usage};
-use crate::sample::{LevelKeys, Sizes};
+use crate::sample::{Level, LevelKeys, Sizes};
 use crate::store::{Durability, Place, Result, Rival, Store};
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,11 @@ const ALONE: Duration = Duration::from_secs(2);
 /// Asks for the first levels and for some of those that stay.
 fn check(store: &dyn Store, kept: u32, levels: u32) -> Result<()> {
     let there = |number| {
-        let mut hash = LevelKeys::of(number).hash;
-        let level = store.get(Place::Levels, &LevelKeys::of(number).number, &mut |bytes| {
-            hash.copy_from_slice(bytes);
-        })?;
-        let block = store.get(Place::Blocks, &hash, &mut |_bytes| ())?;
-        Result::Ok((level, block))
+        let (keys, level) = (LevelKeys::of(number), Level::new(number, Sizes::Large));
+        let (mut hash, mut block) = (false, false);
+        store.get(Place::Levels, &keys.number, &mut |bytes| hash = bytes == keys.hash)?;
+        store.get(Place::Blocks, &keys.hash, &mut |bytes| block = bytes == level.block())?;
+        Result::Ok((hash, block))
     };
     for number in [0, 1, kept / 2, kept - 1] {
         if there(number)? != (false, false) {

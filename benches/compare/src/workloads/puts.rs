@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Made ahead at a time, so that making is not counted.
 const AHEAD: u64 = 4_000;
 /// Key and value.
-const PAIR_BYTES: u64 = 64;
+pub const PAIR_BYTES: u64 = 64;
 
 /// Key and value of some entries.
 pub fn pairs(from: u64, until: u64) -> Vec<(Word, Bytes)> {
@@ -46,15 +46,12 @@ pub fn run(cell: &Cell, rival: Rival, a_commit: u64) -> Result<()> {
     let meter = fill(&*store, cell.rows, a_commit)?;
     let synced = timed(|| store.sync())?;
     let closed = timed(|| store.close())?;
-    let each = a_commit as f64;
-    cell.add("puts", "/s", meter.rate() * each);
-    cell.add("with sync, close", "/s", meter.rate_with(synced + closed) * each);
+    cell.add("puts", "/s", meter.rate_of(cell.rows, Duration::ZERO));
+    cell.add("with sync, close", "/s", meter.rate_of(cell.rows, synced + closed));
     cell.add_singles("", &meter);
     let user = cell.rows * PAIR_BYTES;
     usage.end(cell, user);
-    let store = cell.reopen(rival)?;
-    cell.add_disk(&*store, user)?;
-    store.close()
+    cell.add_rest(rival, user)
 }
 
 /// As many frames of the same size through `pwrite`.
@@ -66,8 +63,8 @@ pub fn machine(cell: &Cell, a_commit: u64) -> Result<()> {
     let mut meter = Meter::new()?;
     meter.each(0..commits, |_| file.write(&frame))?;
     let synced = timed(|| file.sync())?;
-    cell.add("puts", "/s", meter.rate() * a_commit as f64);
-    cell.add("with sync, close", "/s", meter.rate_with(synced) * a_commit as f64);
+    cell.add("puts", "/s", meter.rate_of(cell.rows, Duration::ZERO));
+    cell.add("with sync, close", "/s", meter.rate_of(cell.rows, synced));
     cell.add_singles("", &meter);
     file.remove()
 }
