@@ -172,15 +172,17 @@ impl Gate {
         }
     }
 
-    /// Asks for a spare early enough to have it in time: it may be four times as large as the WAL in use, and a sync of the log
-    /// waits for the disk that fills it with zeros.
+    /// Asks for a spare: while logs grow early enough to have it in time, for it may be four times as large as the one in use,
+    /// and must be filled with zeros; once they are of full size when half is used, for then the log before may have come back.
     pub(super) fn ask_for_spare(&self, g: &mut Held<'_>) {
         if !self.options.clock || g.spare_asked || g.spare.is_some() || g.closed {
             return;
         }
         let used = |active: &Arc<Generation>| {
-            active.wal().is_some_and(|wal| g.position >= wal.bytes() / 8)
-                || active.bytes() >= self.options.memtable_bytes_max / 8
+            let bytes = active.wal().map_or(u64::MAX, |wal| wal.bytes());
+            let share = if bytes < self.options.wal_bytes_max { 8 } else { 2 };
+            g.position >= bytes / share
+                || active.bytes() >= self.options.memtable_bytes_max / share as usize
         };
         if g.active.as_ref().is_some_and(used) {
             self.grow(g);
