@@ -16,9 +16,8 @@
 use crate::batch::{Batch, Durability};
 use crate::error::{Error, Result};
 use crate::format::frame::{
-    self, FRAME_HEADER_BYTES, FrameHeader, FrameKind, Ops, Shapes, WAL_HEADER_BYTES, frame_bytes,
+    self, FRAME_HEADER_BYTES, FrameHeader, FrameKind, Ops, WAL_HEADER_BYTES, frame_bytes,
 };
-use crate::format::manifest::Shape;
 use crate::format::stored_level;
 use crate::generation::{Generation, Log};
 use crate::limits::{FROZEN_MAX, WAL_BYTES_MIN};
@@ -27,7 +26,7 @@ use crate::options::{Background, Options};
 use crate::pace::Pacer;
 use crate::poison::Poison;
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::version::{Version, VersionCell};
+use crate::version::VersionCell;
 use crate::wal::{GROUP_BYTES, SEAL_ROOM, Wal, WalPool};
 use std::sync::Arc;
 use std::thread::ThreadId;
@@ -127,13 +126,6 @@ pub(crate) struct Gate {
     changed: Condvar,
     /// A sync ended: what waits for it is durable, or visible.
     synced: Condvar,
-}
-
-impl Shapes for Version {
-    #[inline]
-    fn shape(&self, store: u16) -> Option<Shape> {
-        Some(self.store(store)?.meta.shape)
-    }
 }
 
 type Held<'a> = MutexGuard<'a, State>;
@@ -275,11 +267,7 @@ impl Gate {
         let version = self.cell.current();
         let first = at + FRAME_HEADER_BYTES as u64;
         // What the memtables will need comes near while the frame is written.
-        for op in Ops::new(&frame[body.clone()], first, &**version).flatten() {
-            if let Some(state) = version.store(op.store()) {
-                generation.touch(&state.meta, &op);
-            }
-        }
+        version.touch(&generation, &frame[body.clone()], first);
         frame::seal(&mut frame[..body.end], &header, wal.seed(), at);
         self.write(g, wal, frame)?;
         for op in Ops::new(&frame[body], first, &**version) {
@@ -366,8 +354,7 @@ impl Gate {
                 self.write(g, old, &seal)?;
                 frozen = Some(Arc::clone(&active));
             }
-            let meta = |store| version.store(store).map(|state| Arc::clone(&state.meta));
-            next = next.sized_like(&active, &meta);
+            next = next.sized_like(&active, &|store| version.meta(store));
         }
         self.switch(g, frozen, Some(Arc::new(next)));
         g.position = WAL_HEADER_BYTES as u64;

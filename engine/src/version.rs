@@ -10,8 +10,9 @@
 //! generation begun between the two loads, looks again whether the Version is still the same.
 
 use crate::error::{Error, Result};
+use crate::format::frame::{Ops, Shapes};
 use crate::format::level_of;
-use crate::format::manifest::StoreKind;
+use crate::format::manifest::{Shape, StoreKind};
 use crate::format::segment::Pointer;
 use crate::generation::Generation;
 use crate::limits::FIXED_BYTES_MAX;
@@ -77,9 +78,30 @@ impl Version {
         self.stores.get(usize::from(id))
     }
 
+    /// What never changes about the store of this id.
+    pub(crate) fn meta(&self, id: u16) -> Option<Arc<StoreMeta>> {
+        self.store(id).map(|state| Arc::clone(&state.meta))
+    }
+
+    /// Begins to bring near what [`Generation::apply`] of all operations in `body`, which stands at `at` of its log, will need.
+    pub(crate) fn touch(&self, generation: &Generation, body: &[u8], at: u64) {
+        for op in Ops::new(body, at, self).flatten() {
+            if let Some(state) = self.store(op.store()) {
+                generation.touch(&state.meta, &op);
+            }
+        }
+    }
+
     fn value_file(&self, pointer: Pointer) -> Result<&ValueFileInfo> {
         let found = self.values.get(&pointer.file);
         found.map(|info| &**info).ok_or_else(|| self.shared.values.missing(pointer))
+    }
+}
+
+impl Shapes for Version {
+    #[inline]
+    fn shape(&self, store: u16) -> Option<Shape> {
+        Some(self.store(store)?.meta.shape)
     }
 }
 

@@ -76,7 +76,7 @@ struct CellArgs {
     rows: u64,
 }
 
-/// The members of `all` that have these names, all of them for none.
+/// The members of `all` that have these names.
 fn chosen<T: Copy>(all: Vec<T>, name: fn(&T) -> &str, names: &[String]) -> Result<Vec<T>> {
     let found = |wanted: &String| all.iter().find(|one| name(one) == wanted).copied();
     let known: Vec<&str> = all.iter().map(name).collect();
@@ -129,9 +129,8 @@ fn cell(args: &CellArgs) -> Result<()> {
     // A cell that outlives its parent would write on beside the next one.
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let cell = Cell { dir: args.dir.clone(), rows: args.rows };
-    let workloads = workloads::ALL.into_iter();
-    let workload = workloads.clone().find(|workload| workload.name == args.workload);
-    let workload = workload.ok_or("no such workload")?;
+    let found = workloads::ALL.into_iter().find(|workload| workload.name == args.workload);
+    let workload = found.ok_or("no such workload")?;
     if args.store == MACHINE {
         let machine = workload.machine.ok_or("nothing of the machine there")?;
         return machine(&cell);

@@ -38,7 +38,8 @@ impl<'a> Report<'a> {
         let rivals = self.stores(workload).into_iter();
         let rivals = rivals.filter(|store| is_rival(store) && meant(store));
         let found = rivals.filter_map(|store| Some((store, self.median(workload, store, figure)?)));
-        let better = |a: f64, b: f64| if more_is_better(figure) { b > a } else { b < a };
+        let more = self.more_is_better(workload, figure);
+        let better = |a: f64, b: f64| if more { b > a } else { b < a };
         found.reduce(|a, b| if better(a.1, b.1) { b } else { a })
     }
 
@@ -70,6 +71,13 @@ impl<'a> Report<'a> {
             }
         }
         figures
+    }
+
+    /// Of rates and gains it is; of times, memory and disk it is not.
+    fn more_is_better(&self, workload: &str, figure: &str) -> bool {
+        let figures = self.figures(workload);
+        let found = figures.into_iter().find(|found| found.name == figure);
+        found.is_some_and(|found| found.unit.ends_with("/s") || found.name.ends_with("gain"))
     }
 
     fn cell(&self, workload: &str, store: &str, figure: &str) -> String {
@@ -144,25 +152,6 @@ impl<'a> Report<'a> {
 /// Is it a store of somebody else?
 fn is_rival(store: &str) -> bool {
     store != MACHINE && !store.starts_with(OURS)
-}
-
-/// Rates and gains are; times, memory and disk are not.
-fn more_is_better(figure: &str) -> bool {
-    let rates = [
-        "puts",
-        "with sync, close",
-        "commits",
-        "finds",
-        "appends",
-        "first after open",
-        "commits, making levels included",
-    ];
-    let reads = figure.ends_with("reads") || figure.ends_with(" 1") || figure.ends_with(" 2");
-    rates.contains(&figure)
-        || reads
-        || figure.ends_with("gain")
-        || figure == "reads beside"
-        || figure == "commits and collections"
 }
 
 /// Three digits that count, with k and M.

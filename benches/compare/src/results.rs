@@ -138,20 +138,26 @@ impl Results {
                 return Err(format!("{why}: choose another --out").into());
             }
         }
-        let results = Results::read(path)?;
-        // What a run that was stopped has left of its last cell goes.
-        std::fs::write(path, whole(&text))?;
-        Ok(results)
+        let whole = whole(&text);
+        if whole.len() < text.len() {
+            // What a run that was stopped has left of its last cell goes.
+            std::fs::write(path, whole)?;
+        }
+        Results::of(path, whole)
     }
 
     /// Reads a file of results.
     pub fn read(path: &Path) -> Result<Results> {
         let text = std::fs::read_to_string(path);
         let text = text.map_err(|error| format!("{}: {error}", path.display()))?;
+        Results::of(path, whole(&text))
+    }
+
+    fn of(path: &Path, text: &str) -> Result<Results> {
         let stores = text.lines().skip(1).filter_map(|line| line.strip_prefix("# "));
         let stores = stores.map(str::to_owned).collect();
         let mut results = Results { path: path.to_path_buf(), stores, outcomes: Vec::new() };
-        for outcome in parse(whole(&text))? {
+        for outcome in parse(text)? {
             results.hold(outcome);
         }
         Ok(results)
@@ -159,8 +165,8 @@ impl Results {
 
     /// Is there this cell already? One that failed is tried again.
     pub fn has(&self, round: u32, workload: &str, store: &str) -> bool {
-        let cells = self.outcomes.iter().filter(|outcome| outcome.is(round, workload, store));
-        cells.into_iter().any(|outcome| !matches!(outcome.ended, Ended::Failed(_)))
+        let mut cells = self.outcomes.iter().filter(|outcome| outcome.is(round, workload, store));
+        cells.any(|outcome| !matches!(outcome.ended, Ended::Failed(_)))
     }
 
     /// Takes the place of the same cell before.

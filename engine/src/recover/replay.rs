@@ -86,8 +86,7 @@ pub(super) fn replay(
     while let Some(wal) = wals.get(next) {
         let mut generation = Generation::new(Log::Wal(Arc::clone(wal)), replay.last_seq);
         if let Some(before) = version.frozen.first() {
-            let meta = |store| version.store(store).map(|state| Arc::clone(&state.meta));
-            generation = generation.sized_like(before, &meta);
+            generation = generation.sized_like(before, &|store| version.meta(store));
         }
         let first = replay.last_seq;
         let stop = replay.wal(wal, &generation, &version)?;
@@ -180,11 +179,7 @@ impl Replay<'_> {
         if header.kind == FrameKind::Seal {
             return Ok(Some(Step::Seal(successor(frame.body).map_err(fault)?)));
         }
-        for op in Ops::new(frame.body, frame.body_at, version).flatten() {
-            if let Some(state) = version.store(op.store()) {
-                generation.touch(&state.meta, &op);
-            }
-        }
+        version.touch(generation, frame.body, frame.body_at);
         let mut ops = 0;
         for op in Ops::new(frame.body, frame.body_at, version) {
             let op = op.map_err(fault)?;

@@ -48,7 +48,10 @@ struct Lmdb {
 }
 
 /// Opens or makes an environment.
-#[allow(unsafe_code, reason = "heed leaves the safety of a memory map to its caller")]
+#[expect(
+    unsafe_code,
+    reason = "heed has no open without it: it maps the file, whose safety is the caller's"
+)]
 fn open(path: &Path, durability: Durability, flags: EnvFlags) -> Result<Box<dyn Store>> {
     let sync = match durability {
         Durability::Buffered => EnvFlags::NO_SYNC,
@@ -57,7 +60,8 @@ fn open(path: &Path, durability: Durability, flags: EnvFlags) -> Result<Box<dyn 
     fs::create_dir_all(path)?;
     let mut options = EnvOpenOptions::new();
     options.map_size(MAP).max_dbs(16);
-    // SAFETY: this process alone has the directory, and nothing but LMDB writes to the file.
+    // SAFETY: a file that is mapped must not be changed by anybody but LMDB, nor opened twice in one process. The directory
+    // belongs to this cell alone, which opens it again only after `close` has waited for the end of the mapping.
     let env = unsafe { options.flags(flags | sync).open(path)? };
     let CommitOrAbort::Commit(tables) =
         env.create_databases_and_commit(env.write_txn()?, |opener, txn| {

@@ -67,6 +67,11 @@ fn level(key: &[u8]) -> Result<u32> {
     Ok(u32::from_be_bytes(*fixed(key)?))
 }
 
+/// A record without its header.
+fn value<H>(found: Option<(Bytes, H)>) -> Option<Bytes> {
+    found.map(|(value, _header)| value)
+}
+
 /// Shows a value that is there.
 fn show<V: AsRef<[u8]>>(found: Option<V>, see: &mut dyn FnMut(&[u8])) -> bool {
     found.is_some_and(|value| {
@@ -123,16 +128,15 @@ impl Store for Ours {
     }
 
     fn get(&self, place: Place, key: &[u8], see: &mut dyn FnMut(&[u8])) -> Result<bool> {
-        let value = |found: Option<(Bytes, _)>| found.map(|(value, _)| value);
         Ok(match place {
             Place::Words => show(self.words.get(fixed(key)?)?, see),
-            Place::Blocks => show(self.blocks.read(fixed(key)?)?.map(|found| found.0), see),
+            Place::Blocks => show(value(self.blocks.read(fixed(key)?)?), see),
             Place::BlockHeaders => show(self.blocks.header(fixed(key)?)?, see),
             Place::Messages => show(value(self.messages.read(fixed(key)?)?), see),
             Place::Levels => show(self.levels.get(&level(key)?)?, see),
             Place::Commitments => show(self.commitments.get(fixed(key)?)?, see),
             Place::Head => show(self.head.read()?, see),
-            Place::Files => show(self.files.read(fixed(key)?)?.map(|found| found.0), see),
+            Place::Files => show(value(self.files.read(fixed(key)?)?), see),
             Place::FileHeaders => show(self.files.header(fixed(key)?)?, see),
             Place::Preimages => show(value(self.preimages.read(fixed(key)?)?), see),
         })
