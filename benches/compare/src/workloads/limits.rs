@@ -12,6 +12,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::io::Write as _;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 /// Bytes of a commit of a block.
 const COMMIT: usize = 22 << 10;
@@ -76,7 +77,11 @@ fn reads(cell: &Cell) -> Result<()> {
         })?;
     }
     cell.add("mapped read 2 KiB", "/s", meter.rate());
-    Ok(std::fs::remove_file(path)?)
+    drop((map, file));
+    let mut meter = Meter::new()?;
+    meter.one(|| Ok(std::fs::remove_file(path)?))?;
+    cell.add("remove a file", "MiB/s", meter.rate_of(bytes / PIECE as u64, Duration::ZERO));
+    Ok(())
 }
 
 fn making(cell: &Cell) -> Result<()> {
