@@ -24,7 +24,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// Without a flush for this long, merges are done that are not due.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(1);
 /// How often what snapshots held is looked after, and for how long the first failure bars a job.
 const LOOK: Duration = Duration::from_secs(1);
 /// Failures bar twice as long each, up to this.

@@ -54,11 +54,11 @@ fn syncs(cell: &Cell) -> Result<()> {
 
 fn reads(cell: &Cell) -> Result<()> {
     let path = cell.file("read");
-    let (mut file, piece) = (File::create_new(&path)?, vec![0x3c; PIECE]);
+    let (mut made, piece) = (File::create_new(&path)?, vec![0x3c; PIECE]);
     let bytes = READ * cell.rows / 1_000_000 / PIECE as u64 * PIECE as u64 + PIECE as u64;
     let mut meter = Meter::new()?;
-    meter.each(0..bytes / PIECE as u64, |_| Ok(file.write_all(&piece)?))?;
-    meter.one(|| Ok(file.sync_all()?))?;
+    meter.each(0..bytes / PIECE as u64, |_| Ok(made.write_all(&piece)?))?;
+    meter.one(|| Ok(made.sync_all()?))?;
     cell.add("write in order, fsync", "MiB/s", meter.rate());
     let file = File::open(&path)?;
     let (mut random, mut into) = (Random::new(1), vec![0; RECORD]);
@@ -77,7 +77,7 @@ fn reads(cell: &Cell) -> Result<()> {
         })?;
     }
     cell.add("mapped read 2 KiB", "/s", meter.rate());
-    drop((map, file));
+    drop((map, file, made)); // no room comes back before all are closed
     let mut meter = Meter::new()?;
     meter.one(|| Ok(std::fs::remove_file(path)?))?;
     cell.add("remove a file", "MiB/s", meter.rate_of(bytes / PIECE as u64, Duration::ZERO));
