@@ -14,7 +14,7 @@
 //! So a dropped key is dead in *all* runs or in none, and nothing older can come back in its place. Survivors are not written
 //! again: a run gets a mask with one bit an entry, or is let go when none of its entries lives, which says the same. Runs
 //! at the newest end all of whose levels are kept by [`Keep::FromLevel`] are not read: nothing in them dies, and nothing
-//! in older runs speaks louder. For the same reason memory that holds nothing else is not flushed.
+//! in older runs speaks louder.
 
 use crate::edit::{Change, Rewrite};
 use crate::error::{Error, Result};
@@ -22,7 +22,6 @@ use crate::files::{Files, Made};
 use crate::format::manifest::{self as format, Manifest};
 use crate::format::mask::Bits;
 use crate::format::{level_of, stored_level};
-use crate::memtable::Memtable;
 use crate::merge::Merge;
 use crate::segment::EntryRef;
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
@@ -99,19 +98,6 @@ impl GcPlan {
         self
     }
 
-    /// If it drops nothing that `version` has in memory and asks no callback, which may look there: the keys in memory.
-    pub(crate) fn kept_in_memory(&self, version: &Version) -> Option<u64> {
-        let mut keys = 0;
-        for (store, keep) in &self.stores {
-            let Keep::FromLevel(level) = keep else { return None };
-            let memory = version.generations();
-            for table in memory.filter_map(|generation| generation.table(store.id())) {
-                keys += table.is_from(stored_level(*level)).then_some(table.keys() as u64)?;
-            }
-        }
-        Some(keys)
-    }
-
     /// The lowest of the levels it keeps from, if it says so of a store.
     pub(crate) fn level_from(&self) -> Option<u32> {
         let level = |(_, keep): &(Store, Keep)| match keep {
@@ -160,8 +146,8 @@ impl Record<'_> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcReport {
-    /// Bindings that were kept, of the stores of the plan. Runs that had not to be read and memory that had not to be flushed are
-    /// counted as they are: a key once for each of them, and in memory a removed one too.
+    /// Bindings that were kept, of the stores of the plan; those in runs that had not to be read are counted too, a key once for
+    /// each of these runs.
     pub kept: u64,
     /// Bindings that were dropped.
     pub dropped: u64,
@@ -368,9 +354,7 @@ pub(crate) fn mark(
         }
         Keep::Filter(_) | Keep::FromLevel(_) => None,
     };
-    let memory = view.version().generations().filter_map(|generation| generation.table(meta.id));
-    let newer = (&*memory.collect::<Vec<_>>(), skipped);
-    let mut marks = sweep(meta, newer, looked, collection, &mut |at, entry| match keep {
+    let mut marks = sweep(meta, (skipped, looked), collection, &mut |at, entry| match keep {
         Keep::Filter(predicate) => {
             collection.check()?;
             let record = Record { meta, version, entry };
@@ -390,15 +374,14 @@ pub(crate) fn mark_shadowed(
     runs: &[Run],
     collection: &Collection,
 ) -> Result<Marks> {
-    sweep(meta, (&[], &[]), runs, collection, &mut |_, _| Ok(true))
+    sweep(meta, (&[], runs), collection, &mut |_, _| Ok(true))
 }
 
-/// Reads all entries of `runs`, key by key; `keep` is asked about each binding, which is in the run of that place. What is in
-/// `memory` or in a run of `newer` too is shadowed.
+/// Reads all entries of `runs`, key by key; `keep` is asked about each binding, which is in the run of that place. What runs in
+/// `newer` have an entry for is shadowed.
 fn sweep<'a>(
     meta: &'a StoreMeta,
-    (memory, newer): (&[&Memtable], &[Run]),
-    runs: &'a [Run],
+    (newer, runs): (&[Run], &'a [Run]),
     collection: &Collection,
     keep: &mut dyn FnMut(usize, EntryRef<'a>) -> Result<bool>,
 ) -> Result<Marks> {
@@ -409,8 +392,7 @@ fn sweep<'a>(
     while let Some(group) = merge.next_group()? {
         let Some((newest, shadowed)) = group.split_first() else { break };
         let key = newest.entry.key();
-        let in_memory = |table: &&Memtable| table.get(meta.hash(key), key, u64::MAX).is_some();
-        let hidden = memory.iter().any(in_memory) || held_by(meta, newer, key)?;
+        let hidden = held_by(meta, newer, key)?;
         let bound = !hidden && !newest.entry.is_tombstone();
         let lives = bound && keep(newest.run, newest.entry)?;
         if !lives {

@@ -79,8 +79,6 @@ pub(crate) struct Memtable {
     end: AtomicUsize,
     /// Keys, not entries.
     keys: AtomicUsize,
-    /// The lowest level, in its stored form, of an entry that carries one.
-    lowest: AtomicU64,
     sorted: ArcSwapOption<Sorted>,
 }
 
@@ -158,7 +156,6 @@ impl Memtable {
             table: AtomicUsize::new(table),
             end: AtomicUsize::new(0),
             keys: AtomicUsize::new(0),
-            lowest: AtomicU64::new(u64::MAX),
             sorted: ArcSwapOption::const_empty(),
         }
     }
@@ -166,11 +163,6 @@ impl Memtable {
     /// Keys bound or removed in this table.
     pub(crate) fn keys(&self) -> usize {
         self.keys.load(Ordering::Relaxed)
-    }
-
-    /// Does no entry carry a level below this one, in its stored form?
-    pub(crate) fn is_from(&self, level: u32) -> bool {
-        self.lowest.load(Ordering::Relaxed) >= u64::from(level)
     }
 
     /// Words before the key.
@@ -256,9 +248,6 @@ impl Memtable {
         };
         let (address, len) = self.allocate(self.entry_words(singleton_bytes));
         self.fill(self.words(address), slot & !HASH_HALF, key, seq, level, body);
-        if level > 0 && self.is_from(level) {
-            self.lowest.store(level.into(), Ordering::Relaxed);
-        }
         if slot == 0 {
             self.keys.store(keys + 1, Ordering::Relaxed);
         }
@@ -423,6 +412,7 @@ impl Memtable {
         self.key_at(a).eq(self.key_at(b))
     }
 
+    /// The words of the key at an address.
     fn key_at(&self, address: u32) -> impl Iterator<Item = u64> + '_ {
         let words = &self.words(address as usize)[self.head_words()..][..self.key_words];
         words.iter().map(|word| word.load(Ordering::Relaxed))

@@ -4,8 +4,6 @@ use crate::store::{Keys, Place, Write};
 use bytes::Bytes;
 use rollstore_benches::sample::{Random, Word};
 
-/// A commitment once in so many levels.
-const COMMITMENT_EVERY: u32 = 20;
 /// Random bytes, and after them as many that are always the same.
 const STRIPE: usize = 64;
 
@@ -26,9 +24,19 @@ pub fn value(random: &mut Random, least: u64, most: u64) -> Bytes {
 pub enum Sizes {
     /// Blocks of 2 to 8 KiB, messages of 1 to 32 KiB.
     Large,
-    /// As a node of a quiet rollup writes them: a block of 150 bytes, messages of 1.5 to 3.8 KiB (now and then 64 or 512
-    /// KiB), an inbox of 400 to 450 bytes.
+    /// As a node of a quiet rollup writes them: a block of 249 bytes with its header, messages of 1.5 to 3.8 KiB (now and then
+    /// 64 or 512 KiB), an inbox of 400 to 450 bytes with its header.
     Node,
+}
+
+impl Sizes {
+    /// A commitment once in so many levels.
+    fn commitment_every(self) -> u32 {
+        match self {
+            Sizes::Large => 20,
+            Sizes::Node => 90,
+        }
+    }
 }
 
 /// What a node writes for one level.
@@ -84,7 +92,8 @@ impl LevelKeys {
             if sizes == Sizes::Node {
                 keys.push((Place::Files, of.other.to_vec()));
                 keys.push((Place::FileHeaders, of.other.to_vec()));
-            } else if number.is_multiple_of(COMMITMENT_EVERY) {
+            }
+            if number.is_multiple_of(sizes.commitment_every()) {
                 keys.push((Place::Commitments, of.other.to_vec()));
             }
         }
@@ -99,12 +108,12 @@ impl Level {
         let mut random = Random::new(u64::from(number) << 32 ^ 0x7661_6c75);
         let (block, messages) = match sizes {
             Sizes::Large => ((2 << 10, 8 << 10), (1 << 10, 32 << 10)),
-            Sizes::Node if number % 1_000 == 999 => ((150, 150), (512 << 10, 512 << 10)),
-            Sizes::Node if number % 100 == 99 => ((150, 150), (64 << 10, 64 << 10)),
-            Sizes::Node => ((150, 150), (1_500, 3_800)),
+            Sizes::Node if number % 1_000 == 999 => ((157, 157), (512 << 10, 512 << 10)),
+            Sizes::Node if number % 100 == 99 => ((157, 157), (64 << 10, 64 << 10)),
+            Sizes::Node => ((157, 157), (1_500, 3_800)),
         };
-        let inbox = (sizes == Sizes::Node).then(|| value(&mut random, 400, 450));
-        let commits = sizes == Sizes::Large && number.is_multiple_of(COMMITMENT_EVERY);
+        let inbox = (sizes == Sizes::Node).then(|| value(&mut random, 364, 414));
+        let commits = number.is_multiple_of(sizes.commitment_every());
         let head: [u8; 40] = random.fixed();
         Level {
             header: keys.header(),

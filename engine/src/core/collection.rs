@@ -1,7 +1,7 @@
 //! Collections: the order of their steps, and what a full disk, a cancel and a close change about it.
 //!
 //! ```text
-//! gc          ask for the stores -> freeze, if there is anything to drop in memory: the horizon
+//! gc          ask for the stores -> freeze: the horizon
 //! its thread  claim the stores -> flush up to the horizon -> mark -> masks -> one manifest for the whole plan
 //!             -> claim all stores -> give back what is mostly dead
 //! ```
@@ -72,26 +72,17 @@ pub(crate) struct Horizon(Mutex<Option<Moment>>);
 #[derive(Debug)]
 struct Moment {
     seq: u64,
-    /// All stores when just that was flushed, and in memory what is kept as it is.
+    /// All stores when just that was flushed.
     version: Option<Version>,
     /// There was no room to flush what was in memory.
     memory_left_out: bool,
-    /// Keys in memory, which are all kept as they are.
-    kept: u64,
 }
 
 impl Horizon {
-    /// What was flushed up to `seq`; the keys that `version` has in memory, so many, are kept as they are.
-    fn fix_flushed(&self, seq: u64, version: Version, kept: u64) {
-        let version = Some(version);
-        *self.0.lock() = Some(Moment { seq, version, memory_left_out: false, kept });
-    }
-
     /// Nobody can commit now, and `seq` is the newest commit.
     fn fix(&self, seq: u64, cell: &VersionCell) {
         let mut horizon = self.0.lock();
-        let moment = Moment { seq, version: None, memory_left_out: false, kept: 0 };
-        let moment = horizon.insert(moment);
+        let moment = horizon.insert(Moment { seq, version: None, memory_left_out: false });
         // Not before it is said what is waited for: a flush may end at any time.
         let now = cell.current();
         if now.generations().all(|generation| generation.bytes() == 0) {
@@ -111,8 +102,7 @@ impl Horizon {
     fn leave_memory_out(&self, seq: u64, version: Version) {
         let mut horizon = self.0.lock();
         if horizon.as_ref().is_none_or(|moment| moment.version.is_none()) {
-            let version = Some(version);
-            *horizon = Some(Moment { seq, version, memory_left_out: true, kept: 0 });
+            *horizon = Some(Moment { seq, version: Some(version), memory_left_out: true });
         }
     }
 
@@ -150,20 +140,13 @@ impl Core {
         }
         let asked = self.claims.ask(plan.stores.iter().map(|(store, _)| store.id()).collect());
         let task = Task { plan, asked, end: End(collection) };
-        self.fix_horizon(&task.plan)?;
+        self.fix_horizon()?;
         Ok(Ok(task))
     }
 
-    /// What was committed so far is in front of the horizon, unless all of it that is in memory is kept; without room to see to
-    /// that, what is flushed.
-    fn fix_horizon(&self, plan: &GcPlan) -> Result<()> {
+    /// What was committed so far is in front of the horizon; without room to see to that, what is flushed.
+    fn fix_horizon(&self) -> Result<()> {
         let horizon = &self.upkeep.horizon;
-        let (manifest, version) = self.installer.now_with_memory();
-        if let Some(keys) = plan.kept_in_memory(&version) {
-            horizon.fix_flushed(manifest.last_seq, Version::clone(&version), keys);
-            return Ok(());
-        }
-        drop(version);
         let mut fix = |seq| horizon.fix(seq, &self.cell);
         loop {
             let blocked = match self.gate.freeze(&mut fix)? {
@@ -218,7 +201,7 @@ impl Core {
         let (seq, then) = self.flush_to_horizon(&mut report)?;
         collection.check()?;
         let (manifest, version) = self.installer.now();
-        let view = View::of(then, seq);
+        let view = View::of_runs(&then, seq);
         let mut marked: Vec<(&StoreState, Marks)> = Vec::new();
         for (store, keep) in &mut plan.stores {
             let Some(state) = version.store(store.id()) else { continue };
@@ -253,7 +236,7 @@ impl Core {
         let Installed { freed, written } = installed.unwrap_or_default();
         (report.bytes_freed, report.bytes_written) = (freed, masks + written);
         collection.wrote(report.bytes_written);
-        drop((claim, view, marked));
+        drop((claim, view, then, marked));
         drop(version);
         // Now nobody holds what was dropped, and what follows may need the room.
         self.let_go(errand);
@@ -266,13 +249,11 @@ impl Core {
         Ok(report)
     }
 
-    /// Sees to it that what is in front of the horizon is in runs, or kept where it is; answers the last commit in runs, and
-    /// all stores as they were there.
+    /// Sees to it that what is in front of the horizon is in runs; answers the last commit of it, and all stores as they were
+    /// there.
     fn flush_to_horizon(&self, report: &mut GcReport) -> Result<(u64, Version)> {
         let is_flushed = || self.upkeep.horizon.is_flushed();
         let flushed = match self.options.background {
-            // What is kept in memory may shadow what is dropped now: it must not be lost without it.
-            _ if is_flushed() => self.sync(),
             Background::Threads => self.gate.wait_for_flush(&|frozen| frozen == 0 || is_flushed()),
             Background::Stepped => loop {
                 if is_flushed() {
@@ -289,7 +270,7 @@ impl Core {
             flushed => flushed?,
         }
         let moment = self.upkeep.horizon.clear().ok_or(Error::Superseded)?;
-        (report.memory_left_out, report.kept) = (moment.memory_left_out, moment.kept);
+        report.memory_left_out = moment.memory_left_out;
         Ok((moment.seq, moment.version.ok_or(Error::Superseded)?))
     }
 
