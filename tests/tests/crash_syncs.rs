@@ -1,7 +1,14 @@
 //! Goal: every sync the engine makes is needed. Method: each is left out in turn (it reports success and does nothing), and
-//! the crash matrix must then fail; with all of them in place it does not.
+//! the crash matrix must then fail; with all of them in place it does not. And a commit is not synced more than once: they are
+//! counted.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use rollstore::{Background, Durability, Options};
 use rollstore_engine::vfs::SyncPoint;
+use rollstore_engine::vfs::fault::FaultVfs;
+use rollstore_engine::vfs::sim::SimVfs;
+use rollstore_tests::chain::Chain;
 use rollstore_tests::matrix::cut::Matrix;
 use rollstore_tests::matrix::run::Run;
 use rollstore_tests::matrix::{Outcome, script};
@@ -32,4 +39,19 @@ fn without_any_one_kind_of_sync_the_matrix_fails() {
         }
     }
     assert!(needless.is_empty(), "nothing fails without {needless:?}");
+}
+
+#[test]
+fn a_synced_commit_over_all_kinds_of_store_is_one_sync_and_a_buffered_one_is_none() {
+    let vfs = FaultVfs::new(SimVfs::new(7));
+    let syncs = || vfs.syncs().values().sum::<u64>();
+    let mut options = Options::default();
+    options.background = Background::Stepped;
+    let chain = Chain::with(vfs.clone(), options).unwrap();
+    chain.commit(1, Durability::Sync).unwrap(); // the log is made
+    let before = syncs();
+    (2..=11).for_each(|level| chain.commit(level, Durability::Buffered).unwrap());
+    assert_eq!(syncs(), before);
+    (12..=21).for_each(|level| chain.commit(level, Durability::Sync).unwrap());
+    assert_eq!(syncs(), before + 10, "{:?}", vfs.syncs());
 }
