@@ -23,8 +23,10 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Without a flush for this long, merges are done that are not due.
-const IDLE: Duration = Duration::from_secs(1);
+/// Without a flush for this long, merges are done that are not due,
+const IDLE: Duration = Duration::from_secs(10);
+/// and without one for this long after an open: what is there will be read, and more may never come.
+const IDLE_AT_OPEN: Duration = Duration::from_secs(1);
 /// How often what snapshots held is looked after, and for how long the first failure bars a job.
 const LOOK: Duration = Duration::from_secs(1);
 /// Failures bar twice as long each, up to this.
@@ -176,18 +178,18 @@ impl Upkeep {
 impl Core {
     /// The body of the upkeep thread.
     pub(crate) fn keep_up(&self) {
-        let mut quiet_since = Some(Instant::now());
+        let mut quiet = Some((Instant::now(), IDLE_AT_OPEN));
         while !self.upkeep.is_over() && self.poison.check().is_ok() {
             // Once after each time that something was flushed.
-            let idle = quiet_since.is_some_and(|since| since.elapsed() >= IDLE);
+            let idle = quiet.is_some_and(|(since, patience)| since.elapsed() >= patience);
             if self.round(idle) {
                 continue;
             }
             if idle {
-                quiet_since = None;
+                quiet = None;
             }
             if self.upkeep.wait(LOOK) {
-                quiet_since = Some(Instant::now());
+                quiet = Some((Instant::now(), IDLE));
             }
         }
     }
