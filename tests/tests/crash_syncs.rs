@@ -2,8 +2,6 @@
 //! the crash matrix must then fail; with all of them in place it does not. And a commit is not synced more than once: they are
 //! counted.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use rollstore::{Background, Durability, Options};
 use rollstore_engine::vfs::SyncPoint;
 use rollstore_engine::vfs::fault::FaultVfs;
