@@ -40,7 +40,7 @@ fn without_any_one_kind_of_sync_the_matrix_fails() {
 }
 
 #[test]
-fn a_synced_commit_over_all_kinds_of_store_is_one_sync_and_a_buffered_one_is_none() {
+fn a_synced_commit_over_several_stores_is_one_sync_and_a_buffered_one_is_none() {
     let vfs = FaultVfs::new(SimVfs::new(7));
     let syncs = || vfs.syncs().values().sum::<u64>();
     let mut options = Options::default();
