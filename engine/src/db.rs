@@ -269,8 +269,6 @@ fn start(core: &Arc<Core>) -> Result<Vec<Worker>> {
     };
     let (spare, upkeep) = (Arc::clone(core), Arc::clone(core));
     let spare = move || {
-        // Filling files with zeros takes a core for a while, and a writer that is never held up needs none of them.
-        lower_priority();
         while let Some(bytes) = spare.gate.wait_for_spare_wanted() {
             spare.gate.make_spare(bytes);
         }

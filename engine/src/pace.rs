@@ -18,11 +18,6 @@ const LIVE: Duration = Duration::from_secs(1);
 /// A sync of a file counts as so many bytes.
 pub(crate) const SYNC_BYTES: u64 = 2 << 20;
 
-/// What is synced at once of a large file: writes wait while the file system is busy with its journal.
-const PIECE_BYTES: u64 = 4 << 20;
-/// The same while a node is live: a commit whose sync comes behind that of a piece waits for it.
-const LIVE_PIECE_BYTES: u64 = 256 << 10;
-
 /// Who wants a job to be done.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Errand<'a> {
@@ -110,11 +105,6 @@ impl Pacer {
             }
             self.changed.wait_until(&mut state, free_at);
         }
-    }
-
-    /// After how many bytes a file that is being made is synced.
-    pub(crate) fn piece(&self) -> u64 {
-        if self.is_live() { LIVE_PIECE_BYTES } else { PIECE_BYTES }
     }
 
     /// Is there nothing that holds up a job of the engine's own?

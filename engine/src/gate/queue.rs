@@ -27,9 +27,6 @@ pub(crate) enum Task {
     End,
 }
 
-/// How much larger the next WAL may be than the one before.
-const GROWTH_MAX: u64 = 4;
-
 /// Longest delay of one commit. A writer that would owe more waits for the flush itself once its generation is full.
 const DELAY_MAX: Duration = Duration::from_millis(COMMIT_DELAY_MS_MAX);
 
@@ -148,15 +145,12 @@ impl Gate {
             Some(began) => (g.position as f64 / began.elapsed().as_secs_f64().max(1e-6)) as u64,
             None => g.wal_bytes.saturating_mul(2),
         };
-        // Making one that is much larger than the one in use would take longer than filling that one.
-        let wanted = wanted.min(g.wal_bytes.saturating_mul(GROWTH_MAX));
         let (least, most) = (WAL_BYTES_MIN, self.options.wal_bytes_max);
         g.wal_bytes = wanted.clamp(least.min(most), most).next_power_of_two().min(most);
     }
 
-    /// One of `bytes`, synced each `piece` if it has to be made.
-    fn new_wal(&self, bytes: u64, piece: u64) -> Result<Wal> {
-        self.pool.prepare(self.numbers.next(), self.cell.manifest(), (bytes, piece))
+    fn new_wal(&self, bytes: u64) -> Result<Wal> {
+        self.pool.prepare(self.numbers.next(), self.cell.manifest(), bytes)
     }
 
     /// A WAL with a durable header and a number above the active one: the spare, or one made now.
@@ -165,24 +159,19 @@ impl Gate {
             Some(spare) if spare.bytes() >= needed => Ok(spare),
             small => {
                 drop(small);
-                let bytes = needed.max(g.wal_bytes);
-                // Whoever could commit between two pieces waits for this.
-                self.new_wal(bytes, u64::MAX)
+                self.new_wal(needed.max(g.wal_bytes))
             }
         }
     }
 
-    /// Asks for a spare: while logs grow early enough to have it in time, for it may be four times as large as the one in use,
-    /// and must be filled with zeros; once they are of full size when half is used, for then the log before may have come back.
+    /// Asks for a spare once half of the log in use is used: by then the one before it may have come back.
     pub(super) fn ask_for_spare(&self, g: &mut Held<'_>) {
         if !self.options.clock || g.spare_asked || g.spare.is_some() || g.closed {
             return;
         }
         let used = |active: &Arc<Generation>| {
             let bytes = active.wal().map_or(u64::MAX, |wal| wal.bytes());
-            let share = if bytes < self.options.wal_bytes_max { 8 } else { 2 };
-            g.position >= bytes / share
-                || active.bytes() >= self.options.memtable_bytes_max / share as usize
+            g.position >= bytes / 2 || active.bytes() >= self.options.memtable_bytes_max / 2
         };
         if g.active.as_ref().is_some_and(used) {
             self.grow(g);
@@ -210,7 +199,7 @@ impl Gate {
 
     /// Makes a spare of `bytes`, and hands it over.
     pub(crate) fn make_spare(&self, bytes: u64) {
-        let made = self.new_wal(bytes, self.pacer.piece());
+        let made = self.new_wal(bytes);
         if let Err(error) = &made {
             // The writer makes one itself when it needs it, and then it has the error.
             tracing::warn!(%error, "cannot make a spare WAL");

@@ -87,10 +87,28 @@ pub trait File: Send + Sync + fmt::Debug {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`, growing the file where needed.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Makes a new file `len` bytes long, all of them zeros, with room on the disk for each of them.
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        write_zeros(self, 0, len)
+    }
     /// Asks the system to begin writing a part out, so that the sync at the end finds little to do. Promises nothing.
     fn begin_write_back(&self, _offset: u64, _len: u64) {}
     /// Makes contents and length durable (`fdatasync`).
     fn sync(&self, point: SyncPoint) -> io::Result<()>;
+}
+
+/// Writes zeros over the bytes from `from` up to `to`.
+pub(crate) fn write_zeros<F: File + ?Sized>(file: &F, from: u64, to: u64) -> io::Result<()> {
+    /// Linux keeps a file in memory in pieces as large as the writes that made it, and every small write goes through
+    /// all of a piece: with 256 KiB a put costs 0.4 us more, with 1 MiB 2 us.
+    const ZEROS: &[u8] = &[0; 32 << 10];
+    let mut at = from;
+    while at < to {
+        let len = (to - at).min(ZEROS.len() as u64);
+        file.write_at(at, ZEROS.get(..len as usize).unwrap_or(ZEROS))?;
+        at += len;
+    }
+    Ok(())
 }
 
 /// A held lock; dropping it gives the lock back.

@@ -67,6 +67,16 @@ impl File for OsFile {
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let ask = || fallocate(&self.0, FallocateFlags::empty(), 0, len);
+        match rustix::io::retry_on_intr(ask) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => super::write_zeros(self, 0, len),
+            asked => Ok(asked?),
+        }
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn begin_write_back(&self, offset: u64, len: u64) {
         use rustix::fs::{Advice, fadvise};
         // Pages that are dirty are sent to the disk by this and stay in memory; clean ones would be let go.

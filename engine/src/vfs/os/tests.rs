@@ -168,3 +168,20 @@ fn random_fills_everything() {
     assert_ne!(a, b);
     assert!(a.chunks(50).all(|chunk| chunk.iter().any(|&byte| byte != 0)));
 }
+
+/// Goal: a file that was allocated is zeros, and has room on the disk for every byte, so that no later write can
+/// find the disk full.
+#[test]
+fn an_allocated_file_has_its_room() {
+    use std::os::unix::fs::MetadataExt;
+    const LEN: u32 = 1 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let file = OsVfs.create(&path).unwrap();
+    file.allocate(u64::from(LEN)).unwrap();
+    assert_eq!(file.len().unwrap(), u64::from(LEN));
+    assert!(fs::metadata(&path).unwrap().blocks() * 512 >= u64::from(LEN));
+    let mut out = vec![1; LEN as usize];
+    file.read_at(0, &mut out).unwrap();
+    assert!(out.iter().all(|&byte| byte == 0));
+}
