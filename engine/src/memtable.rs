@@ -216,12 +216,12 @@ impl Memtable {
         }
     }
 
-    /// Begins to bring the slot of a key near, and waits for nothing: a batch that does so for all of its keys before it
-    /// inserts them waits for memory once.
+    /// Begins to bring the slot of a key near, and waits for nothing (on x86; elsewhere it does nothing): a batch that does so
+    /// for all of its keys before it inserts them waits for memory once, while its frame is written.
     #[inline]
     pub(crate) fn touch(&self, hash: u64) {
         let slots = self.slots(self.table.load(Ordering::Relaxed));
-        std::hint::black_box(slots[place(slots, hash)].load(Ordering::Relaxed));
+        prefetch_index::prefetch_index(slots, place(slots, hash));
     }
 
     /// Adds an entry and returns the bytes of memory it took. There must be one writer at a time, sequences must
@@ -346,8 +346,8 @@ impl Memtable {
         let last = self.entry_words(0) - 1;
         for &address in addresses {
             let words = self.words(address as usize);
-            for word in [&words[0], &words[last]] {
-                std::hint::black_box(word.load(Ordering::Relaxed));
+            for word in [0, last] {
+                prefetch_index::prefetch_index(words, word);
             }
         }
     }

@@ -172,7 +172,7 @@ impl Segment {
         if self.identity.shape.order == KeyOrder::Hashed
             && let Ok((line, _)) = self.unit(line_of(hash, self.trailer.units))
         {
-            std::hint::black_box(line.first().copied());
+            prefetch_index::prefetch_index(line, 0);
         }
     }
 
