@@ -299,7 +299,7 @@ impl Core {
         }
         while self.flush_oldest()? {}
         self.installer.repeat()?;
-        self.gate.drop_spare();
+        self.gate.begin_small();
         self.pool.shrink(WAL_BYTES_MIN.min(self.options.wal_bytes_max));
         Ok(())
     }

@@ -96,6 +96,8 @@ struct State {
     unsettled: bool,
     spare: Option<Wal>,
     spare_asked: bool,
+    /// It could not be made: the writer will see for itself.
+    spare_failed: bool,
     /// Size of the next WAL.
     wal_bytes: u64,
     wal_began: Option<Instant>,
@@ -156,6 +158,7 @@ impl Gate {
             unsettled,
             spare: None,
             spare_asked: false,
+            spare_failed: false,
             wal_bytes: WAL_BYTES_MIN.min(options.wal_bytes_max),
             wal_began: None,
             bulk: None,
@@ -233,6 +236,7 @@ impl Gate {
         let kept = batch.without_idle_removes(&**version, |store, key| {
             let Some(state) = version.store(store) else { return Ok(false) };
             let hash = state.meta.hash(key);
+            version.touch_key(store, hash);
             for generation in version.generations() {
                 let found = generation.table(store).and_then(|t| t.get(hash, key, u64::MAX));
                 if let Some(entry) = found {
@@ -358,6 +362,7 @@ impl Gate {
         }
         self.switch(g, frozen, Some(Arc::new(next)));
         g.position = WAL_HEADER_BYTES as u64;
+        g.spare_failed = false;
         g.wal_began = self.options.clock.then(Instant::now);
         Ok(())
     }

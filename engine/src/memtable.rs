@@ -216,12 +216,13 @@ impl Memtable {
         }
     }
 
-    /// Begins to bring the slot of a key near, and waits for nothing (on x86; elsewhere it does nothing): a batch that does so
-    /// for all of its keys before it inserts them waits for memory once, while its frame is written.
+    /// Begins to bring the slot of a key near, and waits for nothing: a batch that does so for all of its keys before it
+    /// inserts them waits for memory once, while its frame is written.
     #[inline]
     pub(crate) fn touch(&self, hash: u64) {
-        let slots = self.slots(self.table.load(Ordering::Relaxed));
-        prefetch_index::prefetch_index(slots, place(slots, hash));
+        if let Some(slots) = self.tables[self.table.load(Ordering::Relaxed)].get() {
+            prefetch_index::prefetch_index(&slots[..], place(slots, hash));
+        }
     }
 
     /// Adds an entry and returns the bytes of memory it took. There must be one writer at a time, sequences must

@@ -218,6 +218,9 @@ impl File for PauseFile {
         pass(&self.shared, |at| matches!(at, At::Write(name) if self.name.starts_with(name)));
         self.file.write_at(offset, bytes)
     }
+    fn allocate(&self, len: u64) -> io::Result<u64> {
+        self.file.allocate(len)
+    }
     fn sync(&self, point: SyncPoint) -> io::Result<()> {
         pass(&self.shared, |at| at == At::Sync(point));
         self.file.sync(point)

@@ -126,7 +126,7 @@ fn an_open_after_a_clean_end_writes_nothing() {
         }
         let vfs = FaultVfs::new(run.machine.vfs().sim().process_kill());
         let db = run::open(&vfs).unwrap();
-        let changes = ["create", "write", "remove", "rename", "open_write"];
+        let changes = ["create", "write", "allocate", "remove", "rename", "open_write"];
         let log = vfs.log();
         let done: Vec<_> = log.iter().filter(|op| changes.contains(&op.kind)).collect();
         assert!(done.is_empty(), "{name}: {done:?}");

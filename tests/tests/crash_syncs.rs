@@ -4,12 +4,14 @@
 
 use rollstore::{Background, Durability, Options};
 use rollstore_engine::vfs::SyncPoint;
-use rollstore_engine::vfs::fault::FaultVfs;
+use rollstore_engine::vfs::fault::{FaultVfs, OpRecord};
 use rollstore_engine::vfs::sim::SimVfs;
 use rollstore_tests::chain::Chain;
 use rollstore_tests::matrix::cut::Matrix;
 use rollstore_tests::matrix::run::Run;
 use rollstore_tests::matrix::{Outcome, script};
+use std::ops::RangeInclusive;
+use std::path::Path;
 
 /// What the matrix finds over the workloads that make such a sync: the first thing that is wrong.
 fn find(leave_out: SyncPoint) -> Outcome {
@@ -52,4 +54,28 @@ fn a_synced_commit_over_several_stores_is_one_sync_and_a_buffered_one_is_none() 
     assert_eq!(syncs(), before);
     (12..=21).for_each(|level| chain.commit(level, Durability::Sync).unwrap());
     assert_eq!(syncs(), before + 10, "{:?}", vfs.syncs());
+}
+
+/// Goal: what a log takes for the first time is filled ahead, by one commit for all that follow. Method: writes to the log are
+/// counted; a commit is one for its frame and one for the mark behind it.
+#[test]
+fn a_log_that_is_synced_again_is_filled_ahead_once() {
+    let vfs = FaultVfs::new(SimVfs::new(7));
+    let is_log = |path: &Path| path.file_name().unwrap().to_str().unwrap().starts_with("wal-");
+    let of_log = |op: &&OpRecord| op.kind == "write" && is_log(&op.path);
+    let writes = || vfs.log().iter().filter(of_log).count();
+    let mut options = Options::default();
+    options.background = Background::Stepped;
+    let chain = Chain::with(vfs.clone(), options).unwrap();
+    let counted = |levels: RangeInclusive<u32>| {
+        let before = writes();
+        levels.for_each(|level| chain.commit(level, Durability::Sync).unwrap());
+        writes() - before
+    };
+    assert!(
+        counted(1..=1) <= 3,
+        "the first sync may be the last: only the header is written besides"
+    );
+    assert!(counted(2..=2) > 20);
+    assert_eq!(counted(3..=30), 2 * 28);
 }

@@ -14,6 +14,7 @@ use rollstore_engine::format::names::{FileKind, parse};
 use rollstore_engine::vfs::fault::{Fault, FaultVfs, Plan};
 use rollstore_engine::vfs::sim::{Cut, SimVfs};
 use rollstore_engine::{Database, Durability, Error, Gc, GcPlan, Keep, Record, Store, manifest};
+use rollstore_tests::chain::Chain;
 use rollstore_tests::matrix::keep::{Keeping, Rule};
 use rollstore_tests::matrix::model::{self, EARLY, Event};
 use rollstore_tests::matrix::run::{self, DIR, Promise, Run, SEED};
@@ -224,4 +225,21 @@ fn space_that_is_spread_out_comes_back_piece_by_piece() {
         db.verify(&mut |_| damages += 1, &mut |_| true).unwrap();
         assert_eq!((damages, db.stats().poisoned), (0, None));
     }
+}
+
+/// A log as large as the write rate asks for may find no room where a small one does: commits go on, and none is refused for
+/// the size of the log.
+#[test]
+fn a_commit_finds_room_where_a_large_log_does_not() {
+    let disk = SimVfs::new(SEED);
+    disk.set_capacity(Some(24 << 20));
+    let chain = Chain::with(disk, rollstore::Options::default()).unwrap();
+    for flushed in 0..5 {
+        for level in flushed * 400 + 1..=flushed * 400 + 400 {
+            chain.commit(level, Buffered).unwrap_or_else(|error| panic!("level {level}: {error}"));
+        }
+        chain.db.flush().unwrap();
+    }
+    assert_eq!(chain.head.read().unwrap(), Some(2000));
+    chain.db.close().unwrap();
 }

@@ -48,10 +48,10 @@ impl Gate {
         g.in_flight = g.waiting.take();
         g.position = g.position.next_multiple_of(GROUP_BYTES);
         let sealed = (g.active.clone(), g.position);
-        let active = g.active.as_ref().and_then(|active| active.wal());
-        let filled = active.map_or(Ok(()), |wal| wal.fill(g.position));
+        if let Some(wal) = g.active.as_ref().and_then(|active| active.wal()) {
+            wal.fill(g.position);
+        }
         let synced = MutexGuard::unlocked(g, || {
-            filled?;
             wals.iter().try_for_each(|wal| wal.sync(SyncPoint::WalFrames))
         });
         g.syncing = false;

@@ -159,14 +159,22 @@ impl Gate {
             Some(spare) if spare.bytes() >= needed => Ok(spare),
             small => {
                 drop(small);
-                self.new_wal(needed.max(g.wal_bytes))
+                let least = needed.max(WAL_BYTES_MIN.min(self.options.wal_bytes_max));
+                match self.new_wal(needed.max(g.wal_bytes)) {
+                    // There may be room for this commit, if not for a second of them.
+                    Err(Error::NoSpace { .. }) if g.wal_bytes > least => {
+                        g.wal_bytes = least;
+                        self.new_wal(least)
+                    }
+                    made => made,
+                }
             }
         }
     }
 
     /// Asks for a spare once half of the log in use is used: by then the one before it may have come back.
     pub(super) fn ask_for_spare(&self, g: &mut Held<'_>) {
-        if !self.options.clock || g.spare_asked || g.spare.is_some() || g.closed {
+        if !self.options.clock || g.spare_asked || g.spare_failed || g.spare.is_some() || g.closed {
             return;
         }
         let used = |active: &Arc<Generation>| {
@@ -206,6 +214,7 @@ impl Gate {
         }
         let mut g = self.state.lock();
         g.spare_asked = false;
+        g.spare_failed = made.is_err();
         if let Ok(spare) = made
             && !g.closed
             && g.spare.is_none()
@@ -272,9 +281,11 @@ impl Gate {
         self.settle(g, seq, Durability::Sync)
     }
 
-    /// Lets go of the spare.
-    pub(crate) fn drop_spare(&self) {
-        drop(self.state.lock().spare.take());
+    /// Lets go of the spare, and begins with a small log again.
+    pub(crate) fn begin_small(&self) {
+        let mut g = self.state.lock();
+        g.wal_bytes = WAL_BYTES_MIN.min(self.options.wal_bytes_max);
+        drop(g.spare.take());
     }
 
     /// Lets go of the files the gate holds.

@@ -3,10 +3,11 @@
 //! Hashed keys: one line says where the entries of its range of hashes are, and which of them may match; a present key
 //! costs one line and one entry, an absent one a line. A line with more entries than fingerprints has the rest searched
 //! in halves, so that keys with equal hashes cost a logarithm. Sorted keys: halves of the fences, then halves of the
-//! 32 entries behind one; what proves the answer is verified, not each step on the way.
+//! 32 entries behind one; what proves the answer is verified, not each step on the way. A key that is not between the first
+//! and the last is told by these.
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
-use super::reader::Segment;
+use super::reader::{Ends, Segment};
 use crate::error::What;
 use crate::format::manifest::KeyOrder;
 use crate::format::prefix::prefix;
@@ -140,6 +141,9 @@ impl Segment {
     #[inline]
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<EntryRef<'_>>, Fault> {
         if self.identity.shape.order == KeyOrder::Sorted {
+            if !self.may_span(key) {
+                return Ok(None);
+            }
             return Ok(match self.find_sorted(key)? {
                 Found::Entry(entry) => Some(entry),
                 Found::Before(_) => None,
@@ -218,6 +222,24 @@ impl Segment {
         }
         let (_, offset) = self.unit(index)?;
         Err(Fault::at(offset, What::Field("line")))
+    }
+
+    /// Can a sorted key be here, as far as the first and the last key tell? Levels come in order, so that most runs are told
+    /// apart by it. Damage there is left to the lookups that it concerns.
+    #[inline]
+    fn may_span(&self, key: &[u8]) -> bool {
+        let ends = self.ends.get().or_else(|| {
+            let ends = self.verified_ends().ok()?;
+            Some(self.ends.get_or_init(|| ends))
+        });
+        ends.is_none_or(|ends| *ends.first <= *key && *key <= *ends.last)
+    }
+
+    #[cold]
+    fn verified_ends(&self) -> Result<Ends, Fault> {
+        let key = |ordinal| self.entry_at(ordinal).map(|entry| entry.key().to_vec());
+        let last = self.trailer.entries.saturating_sub(1);
+        Ok(Ends { first: key(0)?, last: key(last)? })
     }
 
     /// Looks for a sorted key.

@@ -8,6 +8,7 @@ use crate::format::segment::{
     EntryRef, Identity, Layout, PAGE_BYTES, Trailer, ValueUse, decode_values,
 };
 use crate::format::{Fault, Seed};
+use crate::sync::OnceLock;
 use crate::vfs::{Mapping, Vfs};
 use std::io;
 use std::ops::Range;
@@ -40,6 +41,15 @@ pub struct Segment {
     pub(super) identity: Identity,
     pub(super) trailer: Trailer,
     pub(super) layout: Layout,
+    /// Where keys are sorted: the first and the last, once somebody asked for a key.
+    pub(super) ends: OnceLock<Ends>,
+}
+
+/// The first and the last key of a segment.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) first: Vec<u8>,
+    pub(super) last: Vec<u8>,
 }
 
 impl Segment {
@@ -68,7 +78,8 @@ impl Segment {
         }
         bytes.populate(layout.locator.clone());
         let (seed, mixer) = (identity.seed(), Mixer::new(&trailer.salt));
-        Ok(Segment { path: path.to_path_buf(), bytes, seed, mixer, identity, trailer, layout })
+        let (path, ends) = (path.to_path_buf(), OnceLock::new());
+        Ok(Segment { path, bytes, seed, mixer, identity, trailer, layout, ends })
     }
 
     /// The entry of `key`; a tombstone is an entry too. `hash` is that of the store's mixer; where keys are sorted it

@@ -9,7 +9,7 @@
 //! | [`Fault::Cut`] | fails, nothing done | everything fails: the machine is off |
 //! | [`Fault::CutMid`] | half of a write is in the cache | the same |
 //! | [`Fault::Eio`] | fails, nothing done; `sync` gives up the dirty pages | works, unless sticky |
-//! | [`Fault::Enospc`] | `create`, `write`, new directory: fails, nothing done | the same |
+//! | [`Fault::Enospc`] | `create`, `write`, `allocate`, new directory: fails, nothing done | the same |
 
 use super::sim::{SimFile, SimVfs};
 use super::{File, LockOutcome, Mapping, SyncPoint, Vfs};
@@ -284,6 +284,11 @@ impl File for FaultFile {
         }
         verdict.whole()?;
         self.file.write_at(offset, bytes)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<u64> {
+        self.state.lock().count("allocate", self.path.clone(), true).whole()?;
+        self.file.allocate(len)
     }
 
     fn sync(&self, point: SyncPoint) -> io::Result<()> {

@@ -87,9 +87,11 @@ pub trait File: Send + Sync + fmt::Debug {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`, growing the file where needed.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Makes a new file `len` bytes long, all of them zeros, with room on the disk for each of them.
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        write_zeros(self, 0, len)
+    /// Makes a new file `len` bytes long, all of them zeros, with room on the disk for each of them, as far as the file system
+    /// can promise that. Says how far zeros were written for it.
+    fn allocate(&self, len: u64) -> io::Result<u64> {
+        write_zeros(self, 0, len)?;
+        Ok(len)
     }
     /// Asks the system to begin writing a part out, so that the sync at the end finds little to do. Promises nothing.
     fn begin_write_back(&self, _offset: u64, _len: u64) {}

@@ -5,6 +5,7 @@
 //! | create, open, open_write | `open`, never through a symbolic link |
 //! | read_at, write_at | `pread`, `pwrite`, until done |
 //! | sync, sync_dir | `fdatasync` of the file, `fsync` of the directory |
+//! | allocate | `fallocate`, where there is one that does it; else zeros |
 //! | lock, lock_shared | `flock`: two opens in one process exclude each other too |
 //!
 //! A lock file is never removed: whoever had opened the removed one would lock a file that nobody
@@ -67,12 +68,16 @@ impl File for OsFile {
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    fn allocate(&self, len: u64) -> io::Result<()> {
+    fn allocate(&self, len: u64) -> io::Result<u64> {
         use rustix::fs::{FallocateFlags, fallocate};
-        let ask = || fallocate(&self.0, FallocateFlags::empty(), 0, len);
-        match rustix::io::retry_on_intr(ask) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => super::write_zeros(self, 0, len),
-            asked => Ok(asked?),
+        match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+            Ok(()) => Ok(0),
+            Err(full @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) => Err(full.into()),
+            // There is none on this file system, or it was interrupted.
+            Err(_) => {
+                super::write_zeros(self, 0, len)?;
+                Ok(len)
+            }
         }
     }
 

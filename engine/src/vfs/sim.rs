@@ -16,7 +16,7 @@
 //! [`SimVfs::power_cut`] and [`SimVfs::process_kill`] make a new disk and leave the old one as it
 //! is, so that one run can be cut at every one of its steps. Copies share their bytes.
 
-use super::{File, Lock, LockOutcome, Mapping, SyncPoint, Vfs};
+use super::{File, Lock, LockOutcome, Mapping, SyncPoint, Vfs, write_zeros};
 use crate::sync::Mutex;
 use disk::{Disk, Held};
 use std::fmt;
@@ -248,6 +248,11 @@ impl File for SimFile {
             disk.inode(self.inode)?.write(time, offset, &bytes[..fits]);
         }
         if fits < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    /// As by `fallocate`: nothing was written.
+    fn allocate(&self, len: u64) -> io::Result<u64> {
+        write_zeros(self, 0, len).map(|()| 0)
     }
 
     fn sync(&self, _point: SyncPoint) -> io::Result<()> {

@@ -1,13 +1,15 @@
 use super::*;
 use crate::vfs::sim::SimVfs;
 
+const DIR: &str = "/db";
 const BYTES: u64 = 8 << 20;
 const FRAME: [u8; 4096] = [7; 4096];
 
-fn pool(sim: &SimVfs) -> Arc<WalPool> {
-    let (dir, poison) = (Path::new("/db"), Arc::new(Poison::default()));
+fn pool(sim: &SimVfs, free: &[(u64, u64)]) -> Arc<WalPool> {
+    let (dir, poison) = (Path::new(DIR), Arc::new(Poison::default()));
     assert!(sim.create_dir(dir).is_ok());
-    let pool = WalPool::new(Arc::new(sim.clone()), dir, [1; 16], poison, &[], 0);
+    let next_slot = free.len() as u64;
+    let pool = WalPool::new(Arc::new(sim.clone()), dir, [1; 16], poison, free, next_slot);
     pool.serve(true);
     Arc::new(pool)
 }
@@ -16,7 +18,7 @@ fn pool(sim: &SimVfs) -> Arc<WalPool> {
 fn commit(wal: &Wal, at: &mut u64) -> Result<()> {
     wal.write(*at, &FRAME)?;
     *at += FRAME.len() as u64;
-    wal.fill(*at)?;
+    wal.fill(*at);
     wal.sync(SyncPoint::WalFrames)
 }
 
@@ -25,7 +27,7 @@ fn commit(wal: &Wal, at: &mut u64) -> Result<()> {
 #[test]
 fn zeros_are_ahead_of_synced_frames_and_never_over_them() {
     let sim = SimVfs::new(1);
-    let pool = pool(&sim);
+    let pool = pool(&sim, &[]);
     let wal = pool.prepare(1, 1, BYTES).unwrap();
     let mut at = WAL_HEADER_BYTES as u64;
     commit(&wal, &mut at).unwrap();
@@ -44,7 +46,7 @@ fn zeros_are_ahead_of_synced_frames_and_never_over_them() {
 #[test]
 fn a_file_used_again_is_filled_no_second_time() {
     let sim = SimVfs::new(1);
-    let pool = pool(&sim);
+    let pool = pool(&sim, &[]);
     let first = pool.prepare(1, 1, BYTES).unwrap();
     let mut at = WAL_HEADER_BYTES as u64;
     for _ in 0..2 {
@@ -57,6 +59,38 @@ fn a_file_used_again_is_filled_no_second_time() {
     let before = sim.read_file(second.path()).unwrap();
     let mut at = WAL_HEADER_BYTES as u64;
     commit(&second, &mut at).unwrap();
-    second.fill(at).unwrap();
+    second.fill(at);
     assert_eq!(sim.read_file(second.path()).unwrap()[at as usize..], before[at as usize..]);
+}
+
+/// Goal: what is filled is really written. Method: a file found at open, of which nobody knows how far it was.
+#[test]
+fn a_file_found_at_open_is_filled() {
+    let sim = SimVfs::new(1);
+    assert!(sim.create_dir(Path::new(DIR)).is_ok());
+    let path = Path::new(DIR).join(file_name(FileKind::Wal, 0));
+    sim.write_file(&path, &vec![9; BYTES as usize]);
+    let wal = pool(&sim, &[(0, BYTES)]).prepare(1, 1, BYTES).unwrap();
+    let mut at = WAL_HEADER_BYTES as u64;
+    for _ in 0..2 {
+        commit(&wal, &mut at).unwrap();
+    }
+    let file = sim.read_file(&path).unwrap();
+    let (ahead, rest) = file[at as usize..].split_at(FILL_BYTES as usize);
+    assert!(ahead.iter().all(|&byte| byte == 0));
+    assert!(rest.iter().all(|&byte| byte == 9));
+}
+
+/// Goal: what will be overwritten by the next group is not filled for it.
+#[test]
+fn nothing_is_filled_behind_large_groups() {
+    let sim = SimVfs::new(1);
+    let wal = pool(&sim, &[]).prepare(1, 1, BYTES).unwrap();
+    let (large, mut at) = (vec![7; FILL_BYTES as usize / 4], WAL_HEADER_BYTES as u64);
+    for _ in 0..4 {
+        wal.write(at, &large).unwrap();
+        at += large.len() as u64;
+        wal.fill(at);
+        assert_eq!(wal.filled.load(Ordering::Relaxed), at);
+    }
 }

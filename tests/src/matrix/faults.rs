@@ -99,7 +99,7 @@ pub fn once(script: &[Step], plan: Plan) -> Outcome<Outcomes> {
 
 /// A directory that is there already takes none, but that is not known here.
 fn takes_space(op: &OpRecord) -> bool {
-    matches!(op.kind, "create" | "create_dir" | "write")
+    matches!(op.kind, "create" | "create_dir" | "write" | "allocate")
 }
 
 /// A write to the log, which may be that of a frame; and, unless there is no room, a sync of it, of a manifest or of the
