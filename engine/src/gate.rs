@@ -9,9 +9,9 @@
 //!
 //! Invariants. One sync at a time: of two that overlap the system may tell only one of a failure. When a sync
 //! starts, its group is sealed: the next frame begins at the next 4 KiB boundary, so acknowledged bytes are never
-//! rewritten. A failed write or sync of the log poisons. A generation is never frozen empty. A spare has its durable header
-//! before a seal names it. The gate does not flush: where a generation has to reach the disk first it
-//! answers [`Blocked`], and the caller sees to that without holding the gate.
+//! rewritten. A failed write of a frame poisons, and so does a failed sync of the log. A generation is never frozen
+//! empty. A spare has its durable header before a seal names it. The gate does not flush: where a generation has to
+//! reach the disk first it answers [`Blocked`], and the caller sees to that without holding the gate.
 
 use crate::batch::{Batch, Durability};
 use crate::error::{Error, Result};
@@ -96,10 +96,10 @@ struct State {
     unsettled: bool,
     spare: Option<Wal>,
     spare_asked: bool,
-    /// It could not be made: the writer will see for itself.
-    spare_failed: bool,
     /// Size of the next WAL.
     wal_bytes: u64,
+    /// No more than this: one that was larger found no room. Twice as much with every WAL that is begun.
+    wal_bytes_most: u64,
     wal_began: Option<Instant>,
     bulk: Option<ThreadId>,
     /// The newest commit when the log of an idle database was last given back.
@@ -158,8 +158,8 @@ impl Gate {
             unsettled,
             spare: None,
             spare_asked: false,
-            spare_failed: false,
             wal_bytes: WAL_BYTES_MIN.min(options.wal_bytes_max),
+            wal_bytes_most: u64::MAX,
             wal_began: None,
             bulk: None,
             shrunk: 0,
@@ -362,7 +362,7 @@ impl Gate {
         }
         self.switch(g, frozen, Some(Arc::new(next)));
         g.position = WAL_HEADER_BYTES as u64;
-        g.spare_failed = false;
+        g.wal_bytes_most = g.wal_bytes_most.saturating_mul(2);
         g.wal_began = self.options.clock.then(Instant::now);
         Ok(())
     }

@@ -45,8 +45,8 @@ pub(crate) struct Wal {
     bytes: u64,
     /// Up to here the file has been written, in this life or one before.
     filled: AtomicU64,
-    /// Up to here it was synced last in this life; 0: never.
-    synced: AtomicU64,
+    /// Up to here a sync was asked for last in this life; 0: none was.
+    sync_asked: AtomicU64,
     /// Where the file goes at the end of this life; nowhere when it was only opened to be read.
     pool: Option<Arc<WalPool>>,
 }
@@ -96,21 +96,17 @@ impl Wal {
     /// covers, where nobody writes.
     ///
     /// Most syncs then find blocks that are in use already. Not for the first sync of a life, which may be the last, nor
-    /// behind so much that the next group will write as much again. A failure changes nothing but the time of syncs.
-    pub(crate) fn fill(&self, offset: u64) {
-        let before = self.synced.swap(offset, Ordering::Relaxed);
+    /// when groups are so large that zeros for the next one would cost more than they spare.
+    pub(crate) fn fill(&self, offset: u64) -> Result<()> {
+        let before = self.sync_asked.swap(offset, Ordering::Relaxed);
         let small = before > 0 && offset.saturating_sub(before) <= FILL_BYTES / 8;
         if !small || self.filled.load(Ordering::Relaxed) > offset {
-            return;
+            return Ok(());
         }
         let to = (offset + FILL_BYTES).min(self.bytes);
-        match write_zeros(&*self.file, offset, to) {
-            Ok(()) => self.filled.store(to, Ordering::Relaxed),
-            Err(error) => {
-                tracing::debug!(path = %self.path.display(), %error, "a WAL is not filled ahead");
-                self.filled.store(self.bytes, Ordering::Relaxed);
-            }
-        }
+        write_zeros(&*self.file, offset, to).map_err(|e| Error::io("write", &self.path, e))?;
+        self.filled.store(to, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Makes everything written so far durable.
@@ -221,8 +217,8 @@ impl WalPool {
         (state.in_use, state.free.iter().map(|free| free.bytes).sum())
     }
 
-    /// A WAL of at least `bytes`, with a durable header of this `number`. Reuses a free file that is large enough;
-    /// removes the ones that are too small for today's rate.
+    /// A WAL of at least `bytes`, with a durable header of this `number`. Reuses a free file that is large enough; once it
+    /// has one it removes those that are too small for today's rate.
     pub(crate) fn prepare(
         self: &Arc<Self>,
         number: u64,
@@ -239,7 +235,6 @@ impl WalPool {
             state.next_slot = state.next_slot.max(slot + 1);
             (reused, small, slot)
         };
-        small.iter().for_each(|free| self.remove(free.slot));
         let made = match reused {
             Some(free) => self.open_free(free).map(|file| (file, free.bytes, free.filled)),
             None => self.create(slot, bytes).map(|(file, filled)| (file, bytes, filled)),
@@ -252,13 +247,17 @@ impl WalPool {
                 self.sync_dir()?;
             }
             self.state.lock().in_use += bytes;
-            let (filled, synced) = (AtomicU64::new(filled), AtomicU64::new(0));
+            let (filled, sync_asked) = (AtomicU64::new(filled), AtomicU64::new(0));
             let pool = Some(Arc::clone(self));
-            Ok(Wal { file, path, slot, number, seed, bytes, filled, synced, pool })
+            Ok(Wal { file, path, slot, number, seed, bytes, filled, sync_asked, pool })
         });
-        if result.is_err() {
-            // A file in doubt is not used again: it goes, and a later try makes a new one.
-            self.remove(slot);
+        match &result {
+            Ok(_) => small.iter().for_each(|free| self.remove(free.slot)),
+            Err(_) => {
+                // A file in doubt is not used again: it goes, and a later try makes a new one.
+                self.remove(slot);
+                self.state.lock().free.extend(small);
+            }
         }
         result
     }
@@ -396,8 +395,8 @@ impl Found {
             pool.state.lock().in_use += bytes;
         }
         let (number, seed) = (header.number, header.frame_seed());
-        let (filled, synced) = (AtomicU64::new(0), AtomicU64::new(0));
-        Wal { file, path, slot, number, seed, bytes, filled, synced, pool }
+        let (filled, sync_asked) = (AtomicU64::new(0), AtomicU64::new(0));
+        Wal { file, path, slot, number, seed, bytes, filled, sync_asked, pool }
     }
 }
 

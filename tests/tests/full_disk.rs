@@ -227,19 +227,31 @@ fn space_that_is_spread_out_comes_back_piece_by_piece() {
     }
 }
 
-/// A log as large as the write rate asks for may find no room where a small one does: commits go on, and none is refused for
-/// the size of the log.
+/// A log as large as the write rate asks for may find no room where a small one does: then a small one is made, and the commit
+/// goes through. Method: while the second log is in use, of 2 MiB, the disk is made so small that the next one, of 4 MiB, does
+/// not fit.
 #[test]
 fn a_commit_finds_room_where_a_large_log_does_not() {
-    let disk = SimVfs::new(SEED);
-    disk.set_capacity(Some(24 << 20));
-    let chain = Chain::with(disk, rollstore::Options::default()).unwrap();
-    for flushed in 0..5 {
-        for level in flushed * 400 + 1..=flushed * 400 + 400 {
-            chain.commit(level, Buffered).unwrap_or_else(|error| panic!("level {level}: {error}"));
-        }
-        chain.db.flush().unwrap();
+    const MIB: u64 = 1 << 20;
+    for (room, third) in [(None, 4 * MIB), (Some(MIB * 3 / 2), MIB)] {
+        let disk = SimVfs::new(SEED);
+        let mut options = rollstore::Options::default();
+        options.background = rollstore::Background::Stepped;
+        let chain = Chain::with(disk.clone(), options).unwrap();
+        let mut levels = 1..;
+        let mut commit_while = |logs: u64| {
+            while chain.db.stats().wal_bytes == logs {
+                chain.commit(levels.next().unwrap(), Buffered).unwrap();
+            }
+            chain.db.stats().wal_bytes
+        };
+        let logs = [0, MIB].map(&mut commit_while);
+        assert_eq!(logs, [MIB, 3 * MIB]);
+        let bytes = |name: &String| disk.read_file(format!("{DIR}/{name}")).unwrap().len() as u64;
+        let used: u64 = disk.names(DIR).iter().map(bytes).sum();
+        disk.set_capacity(room.map(|room| used + room));
+        assert_eq!(commit_while(3 * MIB), 3 * MIB + third);
+        disk.set_capacity(None);
+        chain.db.close().unwrap();
     }
-    assert_eq!(chain.head.read().unwrap(), Some(2000));
-    chain.db.close().unwrap();
 }

@@ -48,14 +48,14 @@ impl Gate {
         g.in_flight = g.waiting.take();
         g.position = g.position.next_multiple_of(GROUP_BYTES);
         let sealed = (g.active.clone(), g.position);
-        if let Some(wal) = g.active.as_ref().and_then(|active| active.wal()) {
-            wal.fill(g.position);
-        }
+        let active = g.active.as_ref().and_then(|active| active.wal());
+        let filled = active.map_or(Ok(()), |wal| wal.fill(g.position));
         let synced = MutexGuard::unlocked(g, || {
             wals.iter().try_for_each(|wal| wal.sync(SyncPoint::WalFrames))
         });
         g.syncing = false;
-        let result = synced.map_err(|error| self.poison.trip(error));
+        // A write that failed, if only of zeros, may have been told of a frame before it: nothing is acknowledged then.
+        let result = synced.and(filled).map_err(|error| self.poison.trip(error));
         let result = result.and_then(|()| self.poison.check());
         if result.is_ok() {
             g.durable_seq = g.durable_seq.max(upto);

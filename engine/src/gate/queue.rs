@@ -145,7 +145,8 @@ impl Gate {
             Some(began) => (g.position as f64 / began.elapsed().as_secs_f64().max(1e-6)) as u64,
             None => g.wal_bytes.saturating_mul(2),
         };
-        let (least, most) = (WAL_BYTES_MIN, self.options.wal_bytes_max);
+        let most = self.options.wal_bytes_max.min(g.wal_bytes_most.max(WAL_BYTES_MIN));
+        let least = WAL_BYTES_MIN;
         g.wal_bytes = wanted.clamp(least.min(most), most).next_power_of_two().min(most);
     }
 
@@ -163,7 +164,7 @@ impl Gate {
                 match self.new_wal(needed.max(g.wal_bytes)) {
                     // There may be room for this commit, if not for a second of them.
                     Err(Error::NoSpace { .. }) if g.wal_bytes > least => {
-                        g.wal_bytes = least;
+                        (g.wal_bytes, g.wal_bytes_most) = (least, least);
                         self.new_wal(least)
                     }
                     made => made,
@@ -174,7 +175,7 @@ impl Gate {
 
     /// Asks for a spare once half of the log in use is used: by then the one before it may have come back.
     pub(super) fn ask_for_spare(&self, g: &mut Held<'_>) {
-        if !self.options.clock || g.spare_asked || g.spare_failed || g.spare.is_some() || g.closed {
+        if !self.options.clock || g.spare_asked || g.spare.is_some() || g.closed {
             return;
         }
         let used = |active: &Arc<Generation>| {
@@ -214,7 +215,10 @@ impl Gate {
         }
         let mut g = self.state.lock();
         g.spare_asked = false;
-        g.spare_failed = made.is_err();
+        if made.is_err() {
+            // The next try is for less.
+            g.wal_bytes_most = bytes / 2;
+        }
         if let Ok(spare) = made
             && !g.closed
             && g.spare.is_none()

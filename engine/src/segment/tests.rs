@@ -288,6 +288,30 @@ fn every_flipped_bit_is_seen() {
     }
 }
 
+/// Where the first or the last entry is damaged, every other key is found; and what is below or above them is absent.
+#[test]
+fn a_damaged_end_hides_no_other_key() {
+    let shape = shape(StoreKind::Removable, KeyOrder::Sorted);
+    let built = Built::of(spec(shape, SALT, 33), (0..33).map(|i| 10 + i * 2));
+    let (_, layout, _) = built.layout();
+    let found = |segment: &Segment, i: u64| {
+        segment.get(built.mixer.hash(&key(i)), &key(i)).map(|entry| entry.is_some())
+    };
+    let whole = open(&built.bytes, built.expect).unwrap();
+    for absent in [0, 9, 11, 75, 76, 1000] {
+        assert!(!found(&whole, absent).unwrap(), "{absent}");
+    }
+    for ordinal in [0, 32] {
+        let mut bytes = built.bytes.clone();
+        bytes[layout.entries.start + ordinal * layout.stride] ^= 1;
+        let segment = open(&bytes, built.expect).unwrap();
+        for i in 2..31 {
+            assert!(found(&segment, 10 + i * 2).unwrap(), "entry {i} beside {ordinal}");
+        }
+        assert!(found(&segment, 10 + ordinal as u64 * 2).is_err());
+    }
+}
+
 /// Checks a segment in which `bit` is flipped.
 fn survives(built: &Built, segment: &Segment, bit: usize) {
     let (_, layout, _) = built.layout();

@@ -18,7 +18,7 @@ fn pool(sim: &SimVfs, free: &[(u64, u64)]) -> Arc<WalPool> {
 fn commit(wal: &Wal, at: &mut u64) -> Result<()> {
     wal.write(*at, &FRAME)?;
     *at += FRAME.len() as u64;
-    wal.fill(*at);
+    wal.fill(*at)?;
     wal.sync(SyncPoint::WalFrames)
 }
 
@@ -59,7 +59,7 @@ fn a_file_used_again_is_filled_no_second_time() {
     let before = sim.read_file(second.path()).unwrap();
     let mut at = WAL_HEADER_BYTES as u64;
     commit(&second, &mut at).unwrap();
-    second.fill(at);
+    second.fill(at).unwrap();
     assert_eq!(sim.read_file(second.path()).unwrap()[at as usize..], before[at as usize..]);
 }
 
@@ -90,7 +90,7 @@ fn nothing_is_filled_behind_large_groups() {
     for _ in 0..4 {
         wal.write(at, &large).unwrap();
         at += large.len() as u64;
-        wal.fill(at);
+        wal.fill(at).unwrap();
         assert_eq!(wal.filled.load(Ordering::Relaxed), at);
     }
 }
