@@ -14,6 +14,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+mod damage;
+
 const SALT: [u8; SALT_BYTES] = [0x77; SALT_BYTES];
 const PATH: &str = "segment-0000000000000009";
 
@@ -261,96 +263,6 @@ fn what_is_out_of_order_or_misshapen_is_refused() {
     let short = Entry { body: Body::Fixed(b"short"), ..entry(shape, 5, &key, &fixed) };
     assert!(writer().push(short).is_err());
     assert!(writer().push(Entry { body: Body::Tombstone, ..short }).is_err());
-}
-
-/// Every bit of a small segment, one after another: lookups and scans are right or say damage, `verify` says damage.
-#[test]
-fn every_flipped_bit_is_seen() {
-    for kind in [StoreKind::Removable, StoreKind::IndexedFile] {
-        for order in [KeyOrder::Hashed, KeyOrder::Sorted] {
-            let built = Built::of(spec(shape(kind, order), SALT, 33), (0..33).map(|i| i * 2));
-            let (mut bytes, mut unopened) = (built.bytes.clone(), 0);
-            // Every bit of the header page: see the tests of the format. Here some of them.
-            let bits = (0..PAGE_BYTES * 8).step_by(61).chain(PAGE_BYTES * 8..bytes.len() * 8);
-            for bit in bits {
-                bytes[bit / 8] ^= 1 << (bit % 8);
-                match open(&bytes, built.expect) {
-                    Err(error) => {
-                        assert!(error.is_corruption(), "bit {bit}: {error}");
-                        unopened += 1;
-                    }
-                    Ok(segment) => survives(&built, &segment, bit),
-                }
-                bytes[bit / 8] ^= 1 << (bit % 8);
-            }
-            assert_eq!(unopened, PAGE_BYTES * 8, "the trailer keeps it from opening");
-        }
-    }
-}
-
-/// Where the first or the last entry is damaged, every other key is found; and what is below or above them is absent.
-#[test]
-fn a_damaged_end_hides_no_other_key() {
-    let shape = shape(StoreKind::Removable, KeyOrder::Sorted);
-    let built = Built::of(spec(shape, SALT, 33), (0..33).map(|i| 10 + i * 2));
-    let (_, layout, _) = built.layout();
-    let found = |segment: &Segment, i: u64| {
-        segment.get(built.mixer.hash(&key(i)), &key(i)).map(|entry| entry.is_some())
-    };
-    let whole = open(&built.bytes, built.expect).unwrap();
-    for absent in [0, 9, 11, 75, 76, 1000] {
-        assert!(!found(&whole, absent).unwrap(), "{absent}");
-    }
-    for ordinal in [0, 32] {
-        let mut bytes = built.bytes.clone();
-        bytes[layout.entries.start + ordinal * layout.stride] ^= 1;
-        let segment = open(&bytes, built.expect).unwrap();
-        for i in 2..31 {
-            assert!(found(&segment, 10 + i * 2).unwrap(), "entry {i} beside {ordinal}");
-        }
-        assert!(found(&segment, 10 + ordinal as u64 * 2).is_err());
-    }
-}
-
-/// Checks a segment in which `bit` is flipped.
-fn survives(built: &Built, segment: &Segment, bit: usize) {
-    let (_, layout, _) = built.layout();
-    if (layout.entries.start..layout.locator.end).contains(&(bit / 8)) {
-        (0..68).for_each(|i| built.check(segment, i, true));
-        for (ordinal, &i) in (0..).zip(&built.order) {
-            if let Ok(found) = segment.entry(ordinal) {
-                assert!(same(built.expect.shape, i, &found), "bit {bit}, entry {ordinal}");
-            }
-            if let Ok(bound) = segment.lower_bound(built.mixer.hash(&key(i)), &key(i)) {
-                assert_eq!(bound, ordinal, "bit {bit}");
-            }
-        }
-    }
-    let (errors, _) = verify(segment);
-    assert!(!errors.is_empty(), "bit {bit} is not reported");
-    let found_there = errors.iter().any(|error| {
-        let Error::Corrupt(corruption) = error else { panic!("{error}") };
-        assert_eq!(corruption.path, Path::new(PATH));
-        corruption.offset <= bit as u64 / 8
-    });
-    // A flipped block checksum is reported at its block, which is before it as well.
-    assert!(found_there, "bit {bit}: {errors:?}");
-}
-
-#[test]
-fn every_cut_is_seen() {
-    for order in [KeyOrder::Hashed, KeyOrder::Sorted] {
-        let shape = shape(StoreKind::IndexedFile, order);
-        let built = Built::of(spec(shape, SALT, 45), (0..45).map(|i| i * 2));
-        for len in 0..built.bytes.len() {
-            let cut = &built.bytes[..len];
-            assert!(open(cut, built.expect).is_err(), "cut at {len} opens");
-            let expect = Expect { bytes: len as u64, ..built.expect };
-            assert!(open(cut, expect).is_err(), "cut at {len} opens when that was expected");
-        }
-        let zeros = vec![0; built.bytes.len()];
-        assert!(open(&zeros, built.expect).is_err(), "zeros open");
-    }
 }
 
 #[test]
