@@ -14,7 +14,7 @@ use crate::format::names::{FileKind, file_name};
 use crate::gate::{Blocked, Gate, GateOptions};
 use crate::generation::BulkLog;
 use crate::install::{Copies, Installer};
-use crate::limits::{FROZEN_MAX, WAL_BYTES_MIN};
+use crate::limits::FROZEN_MAX;
 use crate::numbers::Numbers;
 use crate::options::{Access, Background, Options};
 use crate::pace::Pacer;
@@ -300,7 +300,7 @@ impl Core {
         while self.flush_oldest()? {}
         self.installer.repeat()?;
         self.gate.begin_small();
-        self.pool.shrink(WAL_BYTES_MIN.min(self.options.wal_bytes_max));
+        self.pool.shrink(self.options.wal_bytes_min());
         Ok(())
     }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! under the gate   seq, one write of the frame, entries into the memtables (above visible_seq: nobody sees them yet)
-//! Sync             one leader syncs for every frame so far, older WALs first; the others wait for it
+//! Sync             one leader syncs for every frame so far, older WALs first; the others wait for it. If that has
+//!                  come to the end of what was ever written of the log, zeros are written ahead first
 //! publish          visible_seq moves on, in the order of the sequences, never past a Sync commit that is not durable
 //! mark             the leader, if no frame was written meanwhile, writes (unsynced) how far the log is durable
 //! ```
@@ -20,7 +21,7 @@ use crate::format::frame::{
 };
 use crate::format::stored_level;
 use crate::generation::{Generation, Log};
-use crate::limits::{FROZEN_MAX, WAL_BYTES_MIN};
+use crate::limits::FROZEN_MAX;
 use crate::numbers::Numbers;
 use crate::options::{Background, Options};
 use crate::pace::Pacer;
@@ -57,6 +58,7 @@ pub(crate) type Passed<T> = std::result::Result<T, Blocked>;
 /// What does not change about a gate.
 #[derive(Debug)]
 pub(crate) struct GateOptions {
+    pub(crate) wal_bytes_min: u64,
     pub(crate) wal_bytes_max: u64,
     pub(crate) memtable_bytes_max: usize,
     /// Measure the write rate by the clock (or assume the same growth each time, so that a run can be repeated).
@@ -67,6 +69,7 @@ impl GateOptions {
     /// What of the options of an open concerns the gate.
     pub(crate) fn of(options: &Options) -> GateOptions {
         GateOptions {
+            wal_bytes_min: options.wal_bytes_min(),
             wal_bytes_max: options.wal_bytes_max,
             memtable_bytes_max: options.memtable_bytes_max,
             clock: options.background == Background::Threads,
@@ -158,7 +161,7 @@ impl Gate {
             unsettled,
             spare: None,
             spare_asked: false,
-            wal_bytes: WAL_BYTES_MIN.min(options.wal_bytes_max),
+            wal_bytes: options.wal_bytes_min,
             wal_bytes_most: u64::MAX,
             wal_began: None,
             bulk: None,
@@ -236,7 +239,7 @@ impl Gate {
         let kept = batch.without_idle_removes(&**version, |store, key| {
             let Some(state) = version.store(store) else { return Ok(false) };
             let hash = state.meta.hash(key);
-            version.touch_key(store, hash);
+            version.touch_key(state, hash);
             for generation in version.generations() {
                 let found = generation.table(store).and_then(|t| t.get(hash, key, u64::MAX));
                 if let Some(entry) = found {

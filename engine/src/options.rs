@@ -81,6 +81,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The size of the first WAL, and of the one that an idle or closed database keeps.
+    pub(crate) fn wal_bytes_min(&self) -> u64 {
+        limits::WAL_BYTES_MIN.min(self.wal_bytes_max)
+    }
+
     /// The pace to keep. Steps are not paced: they are to be the same each time.
     pub(crate) fn pace(&self) -> u64 {
         if self.background == Background::Threads { self.pace_bytes } else { 0 }

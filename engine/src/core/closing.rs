@@ -6,7 +6,6 @@
 
 use super::Core;
 use crate::error::{Error, Result};
-use crate::limits::WAL_BYTES_MIN;
 use crate::options::Access;
 use crate::sync::{MutexGuard, Ordering};
 use crate::worker::is_worker;
@@ -60,7 +59,7 @@ impl Core {
         self.pool.serve(result.is_ok());
         drop(self.gate.release());
         if self.access == Access::ReadWrite && result.is_ok() {
-            self.pool.shrink(WAL_BYTES_MIN.min(self.options.wal_bytes_max));
+            self.pool.shrink(self.options.wal_bytes_min());
         }
         self.pool.serve(false);
         drop(self.lock.lock().take());

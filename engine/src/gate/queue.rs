@@ -1,6 +1,6 @@
 //! The gate as the background sees it: generations that wait for their flush, and the spare WAL.
 
-use super::{Gate, Held, State};
+use super::{Gate, GateOptions, Held, State};
 use crate::batch::Durability;
 use crate::error::{Error, Result};
 use crate::generation::Generation;
@@ -145,9 +145,9 @@ impl Gate {
             Some(began) => (g.position as f64 / began.elapsed().as_secs_f64().max(1e-6)) as u64,
             None => g.wal_bytes.saturating_mul(2),
         };
-        let most = self.options.wal_bytes_max.min(g.wal_bytes_most.max(WAL_BYTES_MIN));
-        let least = WAL_BYTES_MIN;
-        g.wal_bytes = wanted.clamp(least.min(most), most).next_power_of_two().min(most);
+        let GateOptions { wal_bytes_min: least, wal_bytes_max, .. } = self.options;
+        let most = wal_bytes_max.min(g.wal_bytes_most).max(least);
+        g.wal_bytes = wanted.clamp(least, most).next_power_of_two().min(most);
     }
 
     fn new_wal(&self, bytes: u64) -> Result<Wal> {
@@ -160,7 +160,7 @@ impl Gate {
             Some(spare) if spare.bytes() >= needed => Ok(spare),
             small => {
                 drop(small);
-                let least = needed.max(WAL_BYTES_MIN.min(self.options.wal_bytes_max));
+                let least = needed.max(self.options.wal_bytes_min);
                 match self.new_wal(needed.max(g.wal_bytes)) {
                     // There may be room for this commit, if not for a second of them.
                     Err(Error::NoSpace { .. }) if g.wal_bytes > least => {
@@ -215,15 +215,11 @@ impl Gate {
         }
         let mut g = self.state.lock();
         g.spare_asked = false;
-        if made.is_err() {
+        match made {
+            Ok(spare) if !g.closed && g.spare.is_none() => g.spare = Some(spare),
+            Ok(_) => {}
             // The next try is for less.
-            g.wal_bytes_most = bytes / 2;
-        }
-        if let Ok(spare) = made
-            && !g.closed
-            && g.spare.is_none()
-        {
-            g.spare = Some(spare);
+            Err(_) => g.wal_bytes_most = bytes / 2,
         }
         self.changed.notify_all();
     }
@@ -288,7 +284,7 @@ impl Gate {
     /// Lets go of the spare, and begins with a small log again.
     pub(crate) fn begin_small(&self) {
         let mut g = self.state.lock();
-        g.wal_bytes = WAL_BYTES_MIN.min(self.options.wal_bytes_max);
+        g.wal_bytes = self.options.wal_bytes_min;
         drop(g.spare.take());
     }
 
