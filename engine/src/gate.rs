@@ -239,7 +239,7 @@ impl Gate {
         let kept = batch.without_idle_removes(&**version, |store, key| {
             let Some(state) = version.store(store) else { return Ok(false) };
             let hash = state.meta.hash(key);
-            version.touch_key(state, hash);
+            version.touch_key(store, hash);
             for generation in version.generations() {
                 let found = generation.table(store).and_then(|t| t.get(hash, key, u64::MAX));
                 if let Some(entry) = found {

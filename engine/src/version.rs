@@ -95,11 +95,12 @@ impl Version {
     /// Begins to bring near all that a lookup of a key may look at, unless it is one place only: it comes from memory at the
     /// same time, not one after the other.
     #[inline]
-    pub(crate) fn touch_key(&self, StoreState { meta, tree }: &StoreState, hash: u64) {
+    pub(crate) fn touch_key(&self, store: u16, hash: u64) {
+        let Some(StoreState { tree, .. }) = self.store(store) else { return };
         if self.active.is_none() && self.frozen.is_empty() && tree.runs().len() < 2 {
             return;
         }
-        self.generations().filter_map(|memory| memory.table(meta.id)).for_each(|t| t.touch(hash));
+        self.generations().filter_map(|memory| memory.table(store)).for_each(|t| t.touch(hash));
         tree.touch(hash);
     }
 
@@ -306,17 +307,14 @@ impl View {
             return Err(Error::Limit { what: "key length", len, max });
         }
         let hash = meta.hash(key);
-        let state = version.store(meta.id);
-        if let Some(state) = state {
-            version.touch_key(state, hash);
-        }
+        version.touch_key(meta.id, hash);
         for generation in version.generations() {
             let Some(table) = generation.table(meta.id) else { continue };
             if let Some(entry) = table.get(hash, key, self.seq) {
                 return Ok((!entry.is_tombstone()).then_some(Found::Memory(generation, entry)));
             }
         }
-        let Some(state) = state else { return Ok(None) };
+        let Some(state) = version.store(meta.id) else { return Ok(None) };
         let found = state.tree.get(meta, hash, key)?;
         Ok(found.filter(|entry| !entry.is_tombstone()).map(Found::Disk))
     }
