@@ -80,6 +80,8 @@ impl Freed {
 #[derive(Debug)]
 struct State {
     manifest: Manifest,
+    /// Logs found at open that hold nothing: a seal may name them, so they stay as long as the log before them.
+    unused: Vec<Arc<Wal>>,
     /// What the newest manifest does without and the one before still relies on.
     freed: Vec<Freed>,
     /// What both do without, and somebody may still read: removed when nobody does.
@@ -113,12 +115,11 @@ impl Installer {
         (poison, numbers, cell): (Arc<Poison>, Arc<Numbers>, Arc<VersionCell>),
         mut manifest: Manifest,
         (kept, seen): (Vec<u64>, u64),
-        (torn, freed): (Vec<PathBuf>, Vec<Arc<Wal>>),
+        (torn, unused): (Vec<PathBuf>, Vec<Arc<Wal>>),
     ) -> Installer {
         manifest.generation = seen.max(manifest.generation);
-        let freed = freed.into_iter().map(Freed::Log).collect();
-        let (pinned, owes_copy, ended) = (Vec::new(), false, false);
-        let state = State { manifest, freed, pinned, kept, torn, owes_copy, ended };
+        let (freed, pinned, owes_copy, ended) = (Vec::new(), Vec::new(), false, false);
+        let state = State { manifest, unused, freed, pinned, kept, torn, owes_copy, ended };
         Installer { vfs, dir, poison, numbers, cell, state: Mutex::new(state) }
     }
 
@@ -139,6 +140,9 @@ impl Installer {
         let manifest = &state.manifest;
         self.cell.update(|version| edit.publish(version, manifest));
         let files = freed.iter().filter_map(|freed| Some(freed.file()?.2)).sum();
+        let wal_from = manifest.wal_from;
+        let done: Vec<_> = state.unused.extract_if(.., |wal| wal.number() < wal_from).collect();
+        state.freed.extend(done.into_iter().map(Freed::Log));
         state.freed.append(&mut freed);
         state.owes_copy |= copies == Copies::Two;
         let copies = if copies == Copies::Two { 2 } else { 1 };

@@ -67,7 +67,7 @@ pub(crate) struct Recovered {
     pub(crate) doubtful: bool,
     /// The log holds something that a new manifest should declare done with.
     pub(crate) log_used: bool,
-    /// WALs to keep until that manifest is there.
+    /// WALs to keep until a manifest does without those before them.
     pub(crate) unused: Vec<Arc<Wal>>,
     pub(crate) report: Recovery,
 }

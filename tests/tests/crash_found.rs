@@ -228,3 +228,35 @@ fn an_old_manifest_that_a_crash_left_goes_at_the_next_open() {
     assert_eq!(check::prefix(&db, &run.history), Ok(1));
     check::tidy(vfs.sim()).unwrap();
 }
+
+/// The database could not be opened any more: of two generations that an open replayed the first was flushed, and with its manifest
+/// went the empty log that the seal of the second one names. The next open missed that log.
+#[test]
+fn a_log_that_a_seal_names_stays_until_what_is_before_it_is_flushed() {
+    let third = "/wal-0000000000000002";
+    let mut script = vec![Step::Open, Step::Stores(EARLY)];
+    script.extend([Step::Commit(Durability::Buffered); 20]);
+    let log = faults::operations(&script).unwrap();
+    // Its header is there, and the seal before it; its first frame is not.
+    let at = place(&log, ("write", third), "write", third);
+    let mut run = Run::new(Some(Plan { at, fault: Fault::Cut, sticky: false }), None);
+    let died = script.iter().find(|step| run.step(**step).is_err());
+    assert!(died.is_some() && run.machine.fired());
+    let disk = run.machine.vfs().sim().process_kill();
+    // There are so many free logs that one which comes back is removed.
+    for slot in 3..8 {
+        disk.write_file(format!("{DIR}/wal-{slot:016x}"), &[0; 8 << 10]);
+    }
+    let whole = FaultVfs::new(disk.process_kill());
+    let opened = run::open(&whole).unwrap();
+    let commits = opened.stats().last_seq;
+    assert_eq!(opened.stats().recovery.generations, 2);
+    drop(opened);
+    for at in 1..=whole.ops() {
+        let vfs = FaultVfs::new(disk.process_kill());
+        vfs.plan(Plan { at, fault: Fault::Cut, sticky: false });
+        drop(run::open(&vfs));
+        let again = run::open(&FaultVfs::new(vfs.sim().power_cut(Cut::Keep))).unwrap();
+        assert_eq!(again.stats().last_seq, commits, "died at {at}");
+    }
+}

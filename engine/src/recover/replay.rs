@@ -42,7 +42,8 @@ pub(super) struct Replayed {
     pub(super) report: Recovery,
     /// The highest manifest generation a frame names.
     pub(super) generation: u64,
-    /// WALs that the manifest may rely on and that hold nothing: to be kept until another manifest says so.
+    /// WALs that hold nothing, but that the manifest or a seal may name: to be kept until no manifest relies on the log before
+    /// them.
     pub(super) unused: Vec<Arc<Wal>>,
 }
 

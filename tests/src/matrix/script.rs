@@ -92,7 +92,7 @@ fn beginning() -> Vec<Step> {
 fn groups() -> Vec<Step> {
     let (commit, mut steps) = (Step::Commit, beginning());
     steps.extend([commit(Sync), commit(Buffered), commit(Buffered), commit(Sync)]);
-    steps.extend((0..12).map(|i| commit(if i % 5 == 3 { Sync } else { Buffered })));
+    steps.extend((0..20).map(|i| commit(if i % 5 == 3 { Sync } else { Buffered })));
     steps.extend([Step::Sync, Step::Freeze, commit(Buffered), Step::Work, commit(Sync)]);
     steps.extend([Step::Big(Buffered), commit(Buffered), Step::Sync, Step::Big(Sync)]);
     steps.extend([commit(Buffered), Step::Flush, commit(Buffered), commit(Sync)]);
