@@ -14,7 +14,7 @@
 //! So a dropped key is dead in *all* runs or in none, and nothing older can come back in its place. Survivors are not written
 //! again: a run gets a mask with one bit an entry, or is let go when none of its entries lives, which says the same. Runs
 //! at the newest end all of whose levels are kept by [`Keep::FromLevel`] are not read: nothing in them dies, and nothing
-//! in older runs speaks louder.
+//! in older runs speaks louder. For the same reason nobody waits for the flush of memory that holds nothing else.
 
 use crate::edit::{Change, Rewrite};
 use crate::error::{Error, Result};
@@ -22,6 +22,7 @@ use crate::files::{Files, Made};
 use crate::format::manifest::{self as format, Manifest};
 use crate::format::mask::Bits;
 use crate::format::{level_of, stored_level};
+use crate::memtable::Memtable;
 use crate::merge::Merge;
 use crate::segment::EntryRef;
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
@@ -98,6 +99,19 @@ impl GcPlan {
         self
     }
 
+    /// If it drops nothing that `version` has in memory and asks no callback, which may look there: the keys in memory.
+    pub(crate) fn kept_in_memory(&self, version: &Version) -> Option<u64> {
+        let mut keys = 0;
+        for (store, keep) in &self.stores {
+            let Keep::FromLevel(level) = keep else { return None };
+            for generation in version.generations() {
+                let kept = generation.table(store.id()).map_or(0, |table| table.keys() as u64);
+                keys += generation.is_from(stored_level(*level)).then_some(kept)?;
+            }
+        }
+        Some(keys)
+    }
+
     /// The lowest of the levels it keeps from, if it says so of a store.
     pub(crate) fn level_from(&self) -> Option<u32> {
         let level = |(_, keep): &(Store, Keep)| match keep {
@@ -146,8 +160,8 @@ impl Record<'_> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcReport {
-    /// Bindings that were kept, of the stores of the plan; those in runs that had not to be read are counted too, a key once for
-    /// each of these runs.
+    /// Bindings that were kept, of the stores of the plan. Runs that had not to be read and memory that had not to be flushed are
+    /// counted as they are: a key once for each of them, and in memory a removed one too.
     pub kept: u64,
     /// Bindings that were dropped.
     pub dropped: u64,
@@ -354,7 +368,9 @@ pub(crate) fn mark(
         }
         Keep::Filter(_) | Keep::FromLevel(_) => None,
     };
-    let mut marks = sweep(meta, (skipped, looked), collection, &mut |at, entry| match keep {
+    let memory = view.version().generations().filter_map(|generation| generation.table(meta.id));
+    let newer = (&*memory.collect::<Vec<_>>(), skipped);
+    let mut marks = sweep(meta, newer, looked, collection, &mut |at, entry| match keep {
         Keep::Filter(predicate) => {
             collection.check()?;
             let record = Record { meta, version, entry };
@@ -374,14 +390,15 @@ pub(crate) fn mark_shadowed(
     runs: &[Run],
     collection: &Collection,
 ) -> Result<Marks> {
-    sweep(meta, (&[], runs), collection, &mut |_, _| Ok(true))
+    sweep(meta, (&[], &[]), runs, collection, &mut |_, _| Ok(true))
 }
 
-/// Reads all entries of `runs`, key by key; `keep` is asked about each binding, which is in the run of that place. What runs in
-/// `newer` have an entry for is shadowed.
+/// Reads all entries of `runs`, key by key; `keep` is asked about each binding, which is in the run of that place. What is in
+/// a run of `newer` too is shadowed; what goes and is in `memory` too was no binding.
 fn sweep<'a>(
     meta: &'a StoreMeta,
-    (newer, runs): (&[Run], &'a [Run]),
+    (memory, newer): (&[&Memtable], &[Run]),
+    runs: &'a [Run],
     collection: &Collection,
     keep: &mut dyn FnMut(usize, EntryRef<'a>) -> Result<bool>,
 ) -> Result<Marks> {
@@ -392,15 +409,15 @@ fn sweep<'a>(
     while let Some(group) = merge.next_group()? {
         let Some((newest, shadowed)) = group.split_first() else { break };
         let key = newest.entry.key();
-        let hidden = held_by(meta, newer, key)?;
-        let bound = !hidden && !newest.entry.is_tombstone();
+        let bound = !newest.entry.is_tombstone() && !held_by(meta, newer, key)?;
         let lives = bound && keep(newest.run, newest.entry)?;
         if !lives {
             marks.bury(runs, newest.run, &newest.entry);
         }
         shadowed.iter().for_each(|at| marks.bury(runs, at.run, &at.entry));
         marks.kept += u64::from(lives);
-        marks.dropped += u64::from(bound && !lives);
+        let in_memory = |table: &&Memtable| table.get(meta.hash(key), key, u64::MAX).is_some();
+        marks.dropped += u64::from(bound && !lives && !memory.iter().any(in_memory));
         (keys, entries) = (keys + 1, entries + group.len() as u64);
         if keys.is_multiple_of(PIECE_KEYS) {
             collection.looked(entries, marks.dropped - reported)?;

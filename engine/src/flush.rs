@@ -19,7 +19,7 @@ use crate::tree::{Run, StoreMeta};
 use crate::value_log::{Compressor, Dictionaries, Payload, Record, ValueFileInfo};
 use crate::version::Version;
 use crate::vfs::SyncPoint;
-use crate::wal::Wal;
+use crate::wal::{FrameReader, Wal};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -166,21 +166,15 @@ impl Flusher {
         let stores: Vec<u16> = tables.iter().map(|table| table.meta.id).collect();
         let (carried, places) = dictionaries.carried_by(&stores);
         let (id, mut writer) = self.files.values(&carried, SyncPoint::ValueFile, made)?;
-        let mut compressor = Compressor::new();
+        let (mut compressor, mut values) = (Compressor::new(), Values::new(wal));
         for place in order {
             let Some((table, entry)) = place.entry(tables) else { continue };
-            let (store, read) = (table.meta.id, table.value(&entry, wal)?);
+            let (store, Read { key, header, value }) = (table.meta.id, values.read(table, &entry)?);
             let payload = match self.compress {
-                true => compressor.encode(
-                    store,
-                    &read.value,
-                    places.get(&store).copied(),
-                    &dictionaries,
-                ),
-                false => Payload::raw(&read.value),
+                true => compressor.encode(store, value, places.get(&store).copied(), &dictionaries),
+                false => Payload::raw(value),
             };
             let (level, seq) = (entry.level(), entry.seq());
-            let (key, header) = (&*read.key, &*read.header);
             let pointer = writer.append(Record { store, level, seq, key, header, payload })?;
             place.set(tables, pointer);
         }
@@ -260,11 +254,11 @@ fn train(
         if !dictionaries.wants(table.meta.id, volume) {
             continue;
         }
-        let mut samples = dictionaries.sampler(volume);
+        let (mut samples, mut read) = (dictionaries.sampler(volume), Values::new(wal));
         for place in values() {
             let Some((table, entry)) = place.entry(tables) else { continue };
             if samples.wants(place.at.len) {
-                samples.add(&table.value(&entry, wal)?.value);
+                samples.add(read.read(table, &entry)?.value);
             }
         }
         dictionaries.train(table.meta.id, samples);
@@ -272,11 +266,37 @@ fn train(
     Ok(())
 }
 
-/// A record on its way from the log to a value file.
-struct Read {
+/// Reads the records of a generation out of its log.
+struct Values<'a> {
+    frames: FrameReader<'a>,
     key: Vec<u8>,
     header: Vec<u8>,
-    value: Vec<u8>,
+}
+
+/// A record on its way from the log to a value file.
+struct Read<'a> {
+    key: &'a [u8],
+    header: &'a [u8],
+    value: &'a [u8],
+}
+
+impl<'a> Values<'a> {
+    fn new(wal: &'a Wal) -> Values<'a> {
+        Values { frames: FrameReader::new(wal), key: Vec::new(), header: Vec::new() }
+    }
+
+    /// Reads what an entry of a table points at, and checks it.
+    fn read(&mut self, table: &Table<'_>, entry: &MemEntry<'_>) -> Result<Read<'_>> {
+        let Values { frames, key, header } = self;
+        key.resize(usize::from(table.meta.shape.key_bytes), 0);
+        header.resize(entry.fixed_len(), 0);
+        entry.key(key);
+        entry.fixed(header);
+        let MemPointer { offset, len, sum } = entry.pointer();
+        let value = frames.value(u64::from(offset), len, sum, table.meta.id, key);
+        let value = value.map_err(|error| table.meta.blame(error, key))?;
+        Ok(Read { key, header, value })
+    }
 }
 
 impl<'a> Table<'a> {
@@ -298,17 +318,5 @@ impl<'a> Table<'a> {
         let values = meta.shape.kind.has_values();
         let pointers = vec![None; if values { entries.len() } else { 0 }];
         Table { meta: Arc::clone(meta), memtable, entries, pointers }
-    }
-
-    /// Reads what an entry points at, and checks it.
-    fn value(&self, entry: &MemEntry<'_>, wal: &Wal) -> Result<Read> {
-        let mut key = vec![0; usize::from(self.meta.shape.key_bytes)];
-        let mut header = vec![0; entry.fixed_len()];
-        entry.key(&mut key);
-        entry.fixed(&mut header);
-        let MemPointer { offset, len, sum } = entry.pointer();
-        let value = wal.value(u64::from(offset), len, sum, self.meta.id, &key);
-        let value = value.map_err(|error| self.meta.blame(error, &key))?;
-        Ok(Read { key, header, value })
     }
 }

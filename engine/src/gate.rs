@@ -227,6 +227,9 @@ impl Gate {
         let delay = g.owe(batch.memory(), self.options.memtable_bytes_max);
         self.ask_for_spare(&mut g);
         self.settle(g, seq, durability)?;
+        if durability == Durability::Sync {
+            self.pacer.synced();
+        }
         Ok(Ok(delay))
     }
 

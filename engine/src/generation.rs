@@ -10,7 +10,7 @@ use crate::format::segment::Pointer;
 use crate::limits::STORES_MAX;
 use crate::memtable::{MemBody, MemPointer, Memtable};
 use crate::poison::Poison;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, OnceLock, Ordering};
+use crate::sync::{AtomicU32, AtomicU64, AtomicUsize, Mutex, OnceLock, Ordering};
 use crate::tree::StoreMeta;
 use crate::value_log::{self, Payload, Record, ValueFileInfo, ValueLog, ValueWriter};
 use crate::wal::Wal;
@@ -140,6 +140,8 @@ pub(crate) struct Generation {
     log: Log,
     tables: Box<[OnceLock<Box<Memtable>>]>,
     bytes: AtomicUsize,
+    /// The lowest level of an entry that carries one, in stored form; `u32::MAX` if none does.
+    level_min: AtomicU32,
     last_seq: AtomicU64,
 }
 
@@ -147,8 +149,8 @@ impl Generation {
     /// An empty generation that follows commit `last_seq`.
     pub(crate) fn new(log: Log, last_seq: u64) -> Generation {
         let tables = (0..STORES_MAX).map(|_| OnceLock::new()).collect();
-        let last_seq = AtomicU64::new(last_seq);
-        Generation { log, tables, bytes: AtomicUsize::new(0), last_seq }
+        let (bytes, level_min) = (AtomicUsize::new(0), AtomicU32::new(u32::MAX));
+        Generation { log, tables, bytes, level_min, last_seq: AtomicU64::new(last_seq) }
     }
 
     /// The file under it.
@@ -167,6 +169,11 @@ impl Generation {
     /// Bytes of memory in use.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Does no entry carry a level below this one, in stored form?
+    pub(crate) fn is_from(&self, level: u32) -> bool {
+        self.level_min.load(Ordering::Relaxed) >= level
     }
 
     /// The newest commit in it.
@@ -237,6 +244,9 @@ impl Generation {
         };
         let level = own_level.map_or(level, crate::format::stored_level);
         let Some(table) = self.table_of(meta, 0) else { return };
+        if level > 0 && self.is_from(level) {
+            self.level_min.store(level, Ordering::Relaxed);
+        }
         let bytes = table.insert(meta.hash(key), key, seq, level, body);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }

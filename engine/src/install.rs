@@ -274,8 +274,14 @@ impl Installer {
 
     /// The newest manifest and what is in files: while that is held, the files stay.
     pub(crate) fn now(&self) -> (Manifest, Version) {
+        let (manifest, version) = self.now_with_memory();
+        (manifest, version.without_memory())
+    }
+
+    /// The newest manifest, and what is in files and in memory.
+    pub(crate) fn now_with_memory(&self) -> (Manifest, Arc<Version>) {
         let state = self.state.lock();
-        (state.manifest.clone(), self.cell.current().without_memory())
+        (state.manifest.clone(), self.cell.load())
     }
 
     /// Does the manifest before the newest still rely on something the newest does without?

@@ -272,10 +272,9 @@ impl View {
         }
     }
 
-    /// What runs alone hold, which is everything up to commit `seq`: the moment of a collection.
-    pub(crate) fn of_runs(version: &Version, seq: u64) -> Snapshot {
-        let version = Arc::new(version.without_memory());
-        Snapshot(Arc::new(View { version: Holder::Owned(version), seq }))
+    /// What `version` shows of everything up to commit `seq`: the moment of a collection.
+    pub(crate) fn of(version: Version, seq: u64) -> Snapshot {
+        Snapshot(Arc::new(View { version: Holder::Owned(Arc::new(version)), seq }))
     }
 
     /// A bound on what this view shows: no commit after it. A view (not a snapshot) taken while a generation ended may show

@@ -125,9 +125,14 @@ impl Wal {
     ) -> Result<Vec<u8>> {
         let mut value = vec![0; len as usize];
         self.file.read_at(at, &mut value).map_err(|e| Error::io("read", &self.path, e))?;
-        let computed = value_sum(store, key, &value);
+        self.check_value(at, sum, store, key, &value)?;
+        Ok(value)
+    }
+
+    fn check_value(&self, at: u64, sum: u32, store: u16, key: &[u8], value: &[u8]) -> Result<()> {
+        let computed = value_sum(store, key, value);
         if computed == sum {
-            return Ok(value);
+            return Ok(());
         }
         let what = What::Checksum { stored: sum, computed };
         Err(Fault::at(at, what).in_file(&self.path).at_key(key))

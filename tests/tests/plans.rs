@@ -6,7 +6,7 @@ use rollstore::{
     Background, Database, Define, Durability, Error, Gc, GcPlan, GcReport, Indexable, IndexedFile,
     Keep, RemovableIndexable, Result,
 };
-use rollstore_engine::vfs::sim::SimVfs;
+use rollstore_engine::vfs::sim::{Cut, SimVfs};
 use rollstore_tests::chain::{DIR, options};
 use rollstore_tests::pause::ends;
 use std::collections::BTreeSet;
@@ -251,6 +251,31 @@ fn from_a_level_on_keeps_what_is_bound_there_and_what_has_no_level() {
             assert_eq!((stores.numbers(), stores.texts()), (numbers, texts), "from {first}");
         });
     }
+}
+
+/// Goal: no power cut loses what was committed before a collection and spares what it did, though its flush is not waited for.
+#[test]
+fn memory_that_is_kept_as_a_whole_is_not_flushed_but_is_durable_like_what_is_dropped() {
+    let disk = SimVfs::new(93);
+    let stores = Stores::open(&disk, Stepped);
+    (1..=4).for_each(|key| stores.bind(key, Some(key)));
+    stores.db.flush().unwrap();
+    stores.bind(1, Some(9));
+    let plan = |first| {
+        let plan = GcPlan::new().keep(Keep::from_level(&stores.numbers, first));
+        plan.keep(Keep::from_level(&stores.texts, first))
+    };
+    let flushed = || stores.db.stats().flushed_bytes;
+    let before = flushed();
+    let report = stores.gc(plan(3)).unwrap();
+    assert_eq!((report.kept, report.dropped, flushed()), (2 * 3, 2, before), "{report:?}");
+    let later = Stores::open(&disk.power_cut(Cut::Drop), Stepped);
+    assert_eq!((later.numbers(), later.texts()), ([1, 3, 4].into(), [1, 3, 4].into()));
+
+    let report = stores.gc(plan(10)).unwrap();
+    assert_eq!((report.kept, report.dropped), (0, 2 * 3));
+    assert!(flushed() > before);
+    assert_eq!((stores.numbers(), stores.texts()), (BTreeSet::new(), BTreeSet::new()));
 }
 
 #[test]

@@ -6,6 +6,11 @@
 //!             -> claim all stores -> give back what is mostly dead
 //! ```
 //!
+//! *If all that is in memory is kept*, as when a node drops old levels, its flush is not waited for: the horizon is what was
+//! flushed before, and the log is synced instead, for nothing that was committed before a collection may be lost to a power cut
+//! that what it drops does not survive: a head without its blocks. Memory is frozen all the same, so that value files end where
+//! collections cut.
+//!
 //! *What is committed after `gc` was called is never looked at*: it is in generations after the horizon, and so in other runs, for
 //! nothing merges runs of these stores from then on. All other stores are seen as they were there too.
 //!
@@ -72,17 +77,26 @@ pub(crate) struct Horizon(Mutex<Option<Moment>>);
 #[derive(Debug)]
 struct Moment {
     seq: u64,
-    /// All stores when just that was flushed.
+    /// All stores when just that was flushed, and in memory what is kept as it is.
     version: Option<Version>,
     /// There was no room to flush what was in memory.
     memory_left_out: bool,
+    /// Keys in memory, which are all kept as they are.
+    kept: u64,
 }
 
 impl Horizon {
+    /// It is what was flushed, up to `seq`; the keys that `version` has in memory, so many, are kept as they are.
+    fn fix_flushed(&self, seq: u64, version: Version, kept: u64) {
+        let version = Some(version);
+        *self.0.lock() = Some(Moment { seq, version, memory_left_out: false, kept });
+    }
+
     /// Nobody can commit now, and `seq` is the newest commit.
     fn fix(&self, seq: u64, cell: &VersionCell) {
         let mut horizon = self.0.lock();
-        let moment = horizon.insert(Moment { seq, version: None, memory_left_out: false });
+        let moment = Moment { seq, version: None, memory_left_out: false, kept: 0 };
+        let moment = horizon.insert(moment);
         // Not before it is said what is waited for: a flush may end at any time.
         let now = cell.current();
         if now.generations().all(|generation| generation.bytes() == 0) {
@@ -102,7 +116,8 @@ impl Horizon {
     fn leave_memory_out(&self, seq: u64, version: Version) {
         let mut horizon = self.0.lock();
         if horizon.as_ref().is_none_or(|moment| moment.version.is_none()) {
-            *horizon = Some(Moment { seq, version: Some(version), memory_left_out: true });
+            let version = Some(version);
+            *horizon = Some(Moment { seq, version, memory_left_out: true, kept: 0 });
         }
     }
 
@@ -140,14 +155,25 @@ impl Core {
         }
         let asked = self.claims.ask(plan.stores.iter().map(|(store, _)| store.id()).collect());
         let task = Task { plan, asked, end: End(collection) };
-        self.fix_horizon()?;
+        self.fix_horizon(&task.plan)?;
         Ok(Ok(task))
     }
 
-    /// What was committed so far is in front of the horizon; without room to see to that, what is flushed.
-    fn fix_horizon(&self) -> Result<()> {
+    /// What was committed so far is in front of the horizon, unless all of it that is in memory is kept; without room to see to
+    /// that, what is flushed.
+    fn fix_horizon(&self, plan: &GcPlan) -> Result<()> {
         let horizon = &self.upkeep.horizon;
-        let mut fix = |seq| horizon.fix(seq, &self.cell);
+        let (manifest, version) = self.installer.now_with_memory();
+        let kept = plan.kept_in_memory(&version);
+        if let Some(keys) = kept {
+            horizon.fix_flushed(manifest.last_seq, Version::clone(&version), keys);
+        }
+        drop(version);
+        let mut fix = |seq| {
+            if kept.is_none() {
+                horizon.fix(seq, &self.cell);
+            }
+        };
         loop {
             let blocked = match self.gate.freeze(&mut fix)? {
                 Ok(()) => return Ok(()),
@@ -201,7 +227,7 @@ impl Core {
         let (seq, then) = self.flush_to_horizon(&mut report)?;
         collection.check()?;
         let (manifest, version) = self.installer.now();
-        let view = View::of_runs(&then, seq);
+        let view = View::of(then, seq);
         let mut marked: Vec<(&StoreState, Marks)> = Vec::new();
         for (store, keep) in &mut plan.stores {
             let Some(state) = version.store(store.id()) else { continue };
@@ -236,7 +262,7 @@ impl Core {
         let Installed { freed, written } = installed.unwrap_or_default();
         (report.bytes_freed, report.bytes_written) = (freed, masks + written);
         collection.wrote(report.bytes_written);
-        drop((claim, view, then, marked));
+        drop((claim, view, marked));
         drop(version);
         // Now nobody holds what was dropped, and what follows may need the room.
         self.let_go(errand);
@@ -249,11 +275,12 @@ impl Core {
         Ok(report)
     }
 
-    /// Sees to it that what is in front of the horizon is in runs; answers the last commit of it, and all stores as they were
-    /// there.
+    /// Sees to it that what is in front of the horizon is in runs, or kept where it is; answers the last commit in runs, and
+    /// all stores as they were there.
     fn flush_to_horizon(&self, report: &mut GcReport) -> Result<(u64, Version)> {
         let is_flushed = || self.upkeep.horizon.is_flushed();
         let flushed = match self.options.background {
+            _ if is_flushed() => self.make_durable(),
             Background::Threads => self.gate.wait_for_flush(&|frozen| frozen == 0 || is_flushed()),
             Background::Stepped => loop {
                 if is_flushed() {
@@ -270,7 +297,7 @@ impl Core {
             flushed => flushed?,
         }
         let moment = self.upkeep.horizon.clear().ok_or(Error::Superseded)?;
-        report.memory_left_out = moment.memory_left_out;
+        (report.memory_left_out, report.kept) = (moment.memory_left_out, moment.kept);
         Ok((moment.seq, moment.version.ok_or(Error::Superseded)?))
     }
 

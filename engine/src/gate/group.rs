@@ -61,7 +61,6 @@ impl Gate {
             g.durable_seq = g.durable_seq.max(upto);
             g.in_flight = None;
             self.publish(g);
-            self.pacer.synced();
         }
         match result {
             Ok(()) => self.synced.notify_all(),

@@ -1,11 +1,13 @@
-//! The frames of a WAL, read back: at any offset, through a window of the file, and nothing that does not verify.
+//! The frames of a WAL and the values in them, read back: at any offset, through a window of the file, and nothing that does not
+//! verify.
 
 use super::{GROUP_BYTES, Wal};
 use crate::error::{Corruption, Error, Result, What};
+use crate::format::Fault;
 use crate::format::frame::{FRAME_HEADER_BYTES, FrameHeader, FrameKind, check_body, frame_bytes};
 use std::path::Path;
 
-/// Reads the frames of one WAL, at any offset, through a window of the file.
+/// Reads the frames of one WAL, or the values in them, at any offset, through a window of the file.
 #[derive(Debug)]
 pub(crate) struct FrameReader<'a> {
     wal: &'a Wal,
@@ -25,7 +27,7 @@ pub(crate) struct Frame<'a> {
 }
 
 impl<'a> FrameReader<'a> {
-    const WINDOW: u64 = 1 << 20;
+    const WINDOW: u64 = 128 << 10;
 
     pub(crate) fn new(wal: &'a Wal) -> FrameReader<'a> {
         FrameReader { wal, window: Vec::new(), window_at: 0 }
@@ -74,6 +76,24 @@ impl<'a> FrameReader<'a> {
             return Ok(None);
         }
         Ok(Some(Frame { header, body, body_at: offset + head, end: offset + total }))
+    }
+
+    /// What [`Wal::value`] reads, for those who read many in the order of the log.
+    pub(crate) fn value(
+        &mut self,
+        at: u64,
+        len: u32,
+        sum: u32,
+        store: u16,
+        key: &[u8],
+    ) -> Result<&[u8]> {
+        if !self.load(at, u64::from(len))? {
+            let what = What::Length { found: at + u64::from(len), limit: self.wal.bytes };
+            return Err(Fault::at(at, what).in_file(&self.wal.path).at_key(key));
+        }
+        let value = self.slice(at, u64::from(len));
+        self.wal.check_value(at, sum, store, key, value)?;
+        Ok(value)
     }
 
     /// The newest `durable_seq` and manifest generation that any verifying frame at or after `from` claims. Looks at every

@@ -94,3 +94,30 @@ fn nothing_is_filled_behind_large_groups() {
         assert_eq!(wal.filled.load(Ordering::Relaxed), at);
     }
 }
+
+/// Goal: values read in the order of the log are what reading each alone finds. Method: values shorter and longer than the window
+/// and across its edges, then the same with one byte of a value damaged.
+#[test]
+fn values_read_in_order_are_those_read_alone() {
+    let sim = SimVfs::new(1);
+    let wal = pool(&sim, &[]).prepare(1, 1, BYTES).unwrap();
+    let (mut at, mut places) = (WAL_HEADER_BYTES as u64, Vec::new());
+    for (byte, len) in (0u8..).zip([1, 100_000, 100_000, 0, 3 << 20, 5, 100_000]) {
+        let value = vec![byte; len];
+        wal.write(at, &value).unwrap();
+        places.push((at, len as u32, value_sum(1, b"key", &value)));
+        at += len as u64 + 100;
+    }
+    let mut reader = FrameReader::new(&wal);
+    for &(at, len, sum) in &places {
+        let alone = wal.value(at, len, sum, 1, b"key").unwrap();
+        assert_eq!(reader.value(at, len, sum, 1, b"key").unwrap(), alone);
+        assert_eq!(alone.len(), len as usize);
+    }
+    let (at, len, sum) = places[2];
+    wal.write(at + 9, &[255]).unwrap();
+    let damaged = FrameReader::new(&wal).value(at, len, sum, 1, b"key").map(<[u8]>::to_vec);
+    assert!(matches!(damaged, Err(Error::Corrupt(_))), "{damaged:?}");
+    let beyond = FrameReader::new(&wal).value(BYTES - 1, 2, 0, 1, b"key").map(<[u8]>::to_vec);
+    assert!(matches!(beyond, Err(Error::Corrupt(_))), "{beyond:?}");
+}
