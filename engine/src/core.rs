@@ -324,8 +324,10 @@ impl Core {
         let version = self.cell.load();
         let Some(generation) = version.frozen.last().cloned() else { return Ok(false) };
         self.gate.wait_published(&generation)?;
-        let (flushed, made) = self.flusher.flush(&version, &generation)?;
+        // A flush takes a while, and the version holds files that a collection may do without meanwhile.
+        let stores: Vec<_> = version.stores.iter().map(|state| Arc::clone(&state.meta)).collect();
         drop(version);
+        let (flushed, made) = self.flusher.flush(&stores, &generation)?;
         self.upkeep.flushed.fetch_add(flushed.bytes(), Ordering::Relaxed);
         // The flush of a bulk generation is the commit point of what is in it.
         let copies = if generation.wal().is_some() { Copies::One } else { Copies::Two };

@@ -17,7 +17,6 @@ use crate::segment::{Body, Entry};
 use crate::sync::Mutex;
 use crate::tree::{Run, StoreMeta};
 use crate::value_log::{Compressor, Dictionaries, Payload, Record, ValueFileInfo};
-use crate::version::Version;
 use crate::vfs::SyncPoint;
 use crate::wal::{FrameReader, Wal};
 use bytes::Bytes;
@@ -51,15 +50,15 @@ impl Flusher {
         Flusher { files, compress, dictionaries: Mutex::new(Dictionaries::new()) }
     }
 
-    /// Writes the files of `generation`, all of whose commits are visible; answers what they are too. The value file of a
-    /// bulk generation is not among them: nothing else has those values. Removes them again on failure.
+    /// Writes the files of `generation`, all of whose commits are visible and go to `stores`; answers what they are too. The
+    /// value file of a bulk generation is not among them: nothing else has those values. Removes them again on failure.
     pub(crate) fn flush(
         &self,
-        version: &Version,
+        stores: &[Arc<StoreMeta>],
         generation: &Arc<Generation>,
     ) -> Result<(Flushed, Made)> {
         let mut made = Made::default();
-        match self.write(version, generation, &mut made) {
+        match self.write(stores, generation, &mut made) {
             Ok(flushed) => Ok((flushed, made)),
             Err(error) => {
                 self.files.discard(&made, SyncPoint::FlushDir);
@@ -70,20 +69,20 @@ impl Flusher {
 
     fn write(
         &self,
-        version: &Version,
+        stores: &[Arc<StoreMeta>],
         generation: &Arc<Generation>,
         made: &mut Made,
     ) -> Result<Flushed> {
         let mut tables = Vec::new();
         let mut singletons = Vec::new();
-        for state in &version.stores {
+        for meta in stores {
             // A table made as large as that of the generation before may have got nothing.
-            let touched = generation.table(state.meta.id).filter(|table| table.keys() > 0);
+            let touched = generation.table(meta.id).filter(|table| table.keys() > 0);
             let Some(memtable) = touched else { continue };
-            if state.meta.shape.kind == StoreKind::Singleton {
-                singletons.extend(singleton(&state.meta, memtable));
+            if meta.shape.kind == StoreKind::Singleton {
+                singletons.extend(singleton(meta, memtable));
             } else {
-                tables.push(Table::newest(&state.meta, memtable));
+                tables.push(Table::newest(meta, memtable));
             }
         }
         let values = self.values(generation, &mut tables, made)?;
