@@ -106,6 +106,7 @@ impl Files {
         };
         let (path, expect) = (self.path(FileKind::Segment, id), expect(&run, meta.id, meta.shape));
         let segment = Segment::open(&*self.vfs, &path, expect, self.map)?;
+        segment.warm(&|| true);
         Ok((run, Run::new(Arc::new(segment))))
     }
 

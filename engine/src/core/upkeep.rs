@@ -1,10 +1,10 @@
 //! Upkeep: the jobs that keep lookups short and the disk within its bound, and when each is due.
 //!
-//! One thread, at low priority, does them one after another: merges that are due, then dead space over the bound
-//! (`reclaim`), then, when nothing was flushed for a while, merges that are not due yet. A collection runs beside it in a
-//! thread of its own; the claims keep them off the same stores. Every job makes its files, syncs them and their names, and
-//! installs one edit. What fails is removed, and left out for a while that becomes longer with every failure; the other
-//! jobs go on.
+//! One thread, at low priority, brings locators into memory after an open, and then does jobs one after another: merges that
+//! are due, then dead space over the bound (`reclaim`), then, when nothing was flushed for a while, merges that are not due
+//! yet. A collection runs beside it in a thread of its own; the claims keep them off the same stores. Every job makes its
+//! files, syncs them and their names, and installs one edit. What fails is removed, and left out for a while that becomes
+//! longer with every failure; the other jobs go on.
 
 use super::Core;
 use super::collection::Horizon;
@@ -178,6 +178,7 @@ impl Upkeep {
 impl Core {
     /// The body of the upkeep thread.
     pub(crate) fn keep_up(&self) {
+        self.warm_up();
         let mut quiet = Some((Instant::now(), IDLE_AT_OPEN));
         while !self.upkeep.is_over() && self.poison.check().is_ok() {
             // Once after each time that something was flushed.
@@ -191,6 +192,14 @@ impl Core {
             if self.upkeep.wait(LOOK) {
                 quiet = Some((Instant::now(), IDLE));
             }
+        }
+    }
+
+    /// Brings near what lookups need of the runs found at open: an open that did it would take the longer the more there are.
+    fn warm_up(&self) {
+        let version = self.cell.load();
+        for run in version.stores.iter().flat_map(|state| state.tree.runs()) {
+            run.segment.warm(&|| !self.upkeep.is_over());
         }
     }
 

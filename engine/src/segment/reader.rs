@@ -14,6 +14,9 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+/// A locator is brought into memory in pieces of this size: a few milliseconds each.
+const WARM_BYTES: usize = 16 << 20;
+
 /// What the manifest says of a segment: a file that is anything else is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expect {
@@ -53,8 +56,8 @@ pub(super) struct Ends {
 }
 
 impl Segment {
-    /// Opens the segment at `path`: maps it, or with `map` false reads it into memory, and checks its trailer. The
-    /// locator is in memory when this returns, as far as the system allows.
+    /// Opens the segment at `path`: maps it, or with `map` false reads it into memory, and checks its trailer. That takes no longer
+    /// for a large one that is mapped; [`Segment::warm`] does.
     pub fn open(vfs: &dyn Vfs, path: &Path, expect: Expect, map: bool) -> Result<Segment> {
         let bytes = match map {
             true => vfs.map(path).map_err(|error| cannot("map", path, error))?,
@@ -76,10 +79,17 @@ impl Segment {
             let offset = expect.bytes.saturating_sub(4);
             return Err(Fault::at(offset, what).in_file(path));
         }
-        bytes.populate(layout.locator.clone());
         let (seed, mixer) = (identity.seed(), Mixer::new(&trailer.salt));
         let (path, ends) = (path.to_path_buf(), OnceLock::new());
         Ok(Segment { path, bytes, seed, mixer, identity, trailer, layout, ends })
+    }
+
+    /// Brings the locator into memory, as far as the system helps, so that no lookup has to. `go_on` is asked before each piece.
+    pub fn warm(&self, go_on: &dyn Fn() -> bool) {
+        let Range { start, end } = self.layout.locator;
+        for piece in (start..end).step_by(WARM_BYTES).take_while(|_| go_on()) {
+            self.bytes.populate(piece..end.min(piece.saturating_add(WARM_BYTES)));
+        }
     }
 
     /// The entry of `key`; a tombstone is an entry too. `hash` is that of the store's mixer; where keys are sorted it

@@ -298,6 +298,8 @@ fn a_file_is_mapped_or_read() {
     for map in [true, false] {
         let segment = Segment::open(&OsVfs, &path, built.expect, map).expect("opens");
         (0..10_002).for_each(|i| built.check(&segment, i, false));
+        segment.warm(&|| true);
+        (0..10_002).for_each(|i| built.check(&segment, i, false));
         assert_eq!(verify(&segment).0.len(), 0);
         let longer = Expect { bytes: u64::MAX, ..built.expect };
         assert!(Segment::open(&OsVfs, &path, longer, map).is_err(), "and nothing is allocated");
