@@ -1,8 +1,8 @@
 //! Collections: what is no longer wanted is marked dead.
 //!
 //! A plan says for each store what to keep. All of it is asked at one moment, the *horizon*: everything committed before is
-//! in runs by then, and what is written after it is never touched. The runs of a store are read together, so every entry of
-//! a key is seen at once, and the newest one is what the plan is asked about, once:
+//! in runs by then (or in memory, and kept as it is), and what is written after it is never touched. The runs of a store are
+//! read together, so every entry of a key is seen at once, and the newest one is what the plan is asked about, once:
 //!
 //! ```text
 //! newest entry of a key    the plan    what becomes of the entries of the key
@@ -160,8 +160,9 @@ impl Record<'_> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcReport {
-    /// Bindings that were kept, of the stores of the plan. Runs that had not to be read and memory that had not to be flushed are
-    /// counted as they are: a key once for each of them, and in memory a removed one too.
+    /// Bindings that were kept, of the stores of the plan. What had not to be read (runs, and memory whose flush was not waited for)
+    /// is counted as it is: a key that is in several of these, or in one of them and in what was read, counts each time, and
+    /// in memory a removed one does too.
     pub kept: u64,
     /// Bindings that were dropped.
     pub dropped: u64,

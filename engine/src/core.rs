@@ -267,18 +267,18 @@ impl Core {
 
     /// Makes every commit so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
-        self.make_durable()?;
-        self.pacer.synced();
-        Ok(())
-    }
-
-    /// The same for the engine itself, which does not make the node a live one.
-    pub(crate) fn make_durable(&self) -> Result<()> {
         self.writable()?;
-        while let Err(blocked) = self.gate.sync()? {
-            self.unblock(blocked)?;
+        loop {
+            match self.gate.sync()? {
+                Ok(synced) => {
+                    if synced {
+                        self.pacer.synced();
+                    }
+                    return Ok(());
+                }
+                Err(blocked) => self.unblock(blocked)?,
+            }
         }
-        Ok(())
     }
 
     /// Moves everything committed so far out of memory and into files.

@@ -166,6 +166,8 @@ impl Database {
     ///
     /// The plan is asked about what was committed before it began. A later commit is never undone; what was removed or
     /// overwritten never comes back. What goes wrong, a crash included, leaves everything as it was, or everything dropped.
+    /// Unless there was no room ([`GcReport::memory_left_out`](crate::GcReport::memory_left_out)), what was committed before it
+    /// began is durable when anything is dropped.
     ///
     /// # Errors
     /// [`Error::WrongDatabase`], [`Error::Limit`] for a singleton, [`Error::Closed`], [`Error::ReadOnly`]. What goes wrong later

@@ -122,7 +122,7 @@ pub(crate) struct Gate {
     pool: Arc<WalPool>,
     poison: Arc<Poison>,
     numbers: Arc<Numbers>,
-    /// Told of every sync: while there are any, the background holds back.
+    /// Told of every commit that took a sync: while there are any, the background holds back.
     pacer: Arc<Pacer>,
     options: GateOptions,
     state: Mutex<State>,
@@ -211,7 +211,7 @@ impl Gate {
         let batch = kept.as_mut().unwrap_or(batch);
         if batch.is_empty() {
             let seq = g.last_seq;
-            self.settle(g, seq, durability)?;
+            self.settle_commit(g, seq, durability)?;
             return Ok(Ok(Duration::ZERO));
         }
         let len = frame_bytes(batch.body().len());
@@ -226,10 +226,7 @@ impl Gate {
         }
         let delay = g.owe(batch.memory(), self.options.memtable_bytes_max);
         self.ask_for_spare(&mut g);
-        self.settle(g, seq, durability)?;
-        if durability == Durability::Sync {
-            self.pacer.synced();
-        }
+        self.settle_commit(g, seq, durability)?;
         Ok(Ok(delay))
     }
 
@@ -414,15 +411,20 @@ impl Gate {
         }
     }
 
-    /// Makes every commit so far durable.
-    pub(crate) fn sync(&self) -> Result<Passed<()>> {
+    /// Makes every commit so far durable; says whether that took a sync.
+    pub(crate) fn sync(&self) -> Result<Passed<bool>> {
         let g = self.enter()?;
         if let Err(blocked) = self.pass(&g)? {
             return Ok(Err(blocked));
         }
         let seq = g.last_seq;
-        self.settle(g, seq, Durability::Sync)?;
-        Ok(Ok(()))
+        self.settle(g, seq, Durability::Sync).map(Ok)
+    }
+
+    /// Would [`Gate::sync`] do so now, without a flush? Not while what was found at open is in doubt, or somebody loads in bulk.
+    pub(crate) fn takes_syncs(&self) -> bool {
+        let g = self.state.lock();
+        g.bulk.is_none() && matches!(self.pass(&g), Ok(Ok(())))
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! gc          ask for the stores -> freeze: the horizon
-//! its thread  claim the stores -> flush up to the horizon -> mark -> masks -> one manifest for the whole plan
-//!             -> claim all stores -> give back what is mostly dead
+//! its thread  claim the stores -> flush up to the horizon, or sync the log -> mark -> masks
+//!             -> one manifest for the whole plan -> claim all stores -> give back what is mostly dead
 //! ```
 //!
-//! *If all that is in memory is kept*, as when a node drops old levels, its flush is not waited for: the horizon is what was
-//! flushed before, and the log is synced instead, for nothing that was committed before a collection may be lost to a power cut
-//! that what it drops does not survive: a head without its blocks. Memory is frozen all the same, so that value files end where
-//! collections cut.
+//! *If all that is in memory is kept*, as when a node drops old levels, nobody waits for its flush: the horizon is what was
+//! flushed before. The log is synced instead: a power cut must not take what was committed before the collection and leave
+//! what the collection did, a head without its blocks. Memory is frozen all the same, so that value files end where
+//! collections cut, and held while runs are marked, to tell what was no binding any more.
 //!
 //! *What is committed after `gc` was called is never looked at*: it is in generations after the horizon, and so in other runs, for
 //! nothing merges runs of these stores from then on. All other stores are seen as they were there too.
@@ -77,31 +77,38 @@ pub(crate) struct Horizon(Mutex<Option<Moment>>);
 #[derive(Debug)]
 struct Moment {
     seq: u64,
-    /// All stores when just that was flushed, and in memory what is kept as it is.
+    /// All stores when that was flushed and no later commit; `None` until it is.
     version: Option<Version>,
-    /// There was no room to flush what was in memory.
-    memory_left_out: bool,
-    /// Keys in memory, which are all kept as they are.
-    kept: u64,
+    memory: Memory,
+}
+
+/// What was in memory when a collection was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// It is in front of the horizon, which waits for its flush.
+    Flushed,
+    /// It is behind the horizon, and the plan keeps all of it: so many keys. The version has it.
+    Kept(u64),
+    /// It is behind the horizon, for there was no room to flush it.
+    LeftOut,
 }
 
 impl Horizon {
-    /// It is what was flushed, up to `seq`; the keys that `version` has in memory, so many, are kept as they are.
-    fn fix_flushed(&self, seq: u64, version: Version, kept: u64) {
-        let version = Some(version);
-        *self.0.lock() = Some(Moment { seq, version, memory_left_out: false, kept });
-    }
-
     /// Nobody can commit now, and `seq` is the newest commit.
     fn fix(&self, seq: u64, cell: &VersionCell) {
         let mut horizon = self.0.lock();
-        let moment = Moment { seq, version: None, memory_left_out: false, kept: 0 };
-        let moment = horizon.insert(moment);
+        let moment = horizon.insert(Moment { seq, version: None, memory: Memory::Flushed });
         // Not before it is said what is waited for: a flush may end at any time.
         let now = cell.current();
         if now.generations().all(|generation| generation.bytes() == 0) {
             moment.version = Some(now.without_memory());
         }
+    }
+
+    /// It is `seq`, the newest commit that is flushed, and the keys that `version` has in memory, so many, are kept.
+    fn keep_memory(&self, seq: u64, version: Version, keys: u64) {
+        let (version, memory) = (Some(version), Memory::Kept(keys));
+        *self.0.lock() = Some(Moment { seq, version, memory });
     }
 
     /// Commits up to `seq` are flushed, and no later ones yet.
@@ -115,10 +122,19 @@ impl Horizon {
     /// What is not flushed yet will not be: the horizon is what is.
     fn leave_memory_out(&self, seq: u64, version: Version) {
         let mut horizon = self.0.lock();
-        if horizon.as_ref().is_none_or(|moment| moment.version.is_none()) {
-            let version = Some(version);
-            *horizon = Some(Moment { seq, version, memory_left_out: true, kept: 0 });
+        match &mut *horizon {
+            Some(moment) if moment.version.is_some() && moment.memory == Memory::Flushed => {}
+            Some(moment) if moment.version.is_some() => moment.memory = Memory::LeftOut,
+            _ => {
+                let (version, memory) = (Some(version), Memory::LeftOut);
+                *horizon = Some(Moment { seq, version, memory });
+            }
         }
+    }
+
+    fn is_kept(&self) -> bool {
+        let horizon = self.0.lock();
+        horizon.as_ref().is_some_and(|moment| matches!(moment.memory, Memory::Kept(_)))
     }
 
     fn is_flushed(&self) -> bool {
@@ -155,7 +171,7 @@ impl Core {
         }
         let asked = self.claims.ask(plan.stores.iter().map(|(store, _)| store.id()).collect());
         let task = Task { plan, asked, end: End(collection) };
-        self.fix_horizon(&task.plan)?;
+        self.fix_horizon(&task.plan).inspect_err(|_| drop(self.upkeep.horizon.clear()))?;
         Ok(Ok(task))
     }
 
@@ -164,9 +180,9 @@ impl Core {
     fn fix_horizon(&self, plan: &GcPlan) -> Result<()> {
         let horizon = &self.upkeep.horizon;
         let (manifest, version) = self.installer.now_with_memory();
-        let kept = plan.kept_in_memory(&version);
+        let kept = plan.kept_in_memory(&version).filter(|_| self.gate.takes_syncs());
         if let Some(keys) = kept {
-            horizon.fix_flushed(manifest.last_seq, Version::clone(&version), keys);
+            horizon.keep_memory(manifest.last_seq, Version::clone(&version), keys);
         }
         drop(version);
         let mut fix = |seq| {
@@ -238,7 +254,7 @@ impl Core {
         }
         let (level_from, errand) = (plan.level_from(), Errand::Asked(collection.cancelled()));
         // Callbacks may hold on to the moment of the collection, and so to what it drops.
-        drop(std::mem::take(plan));
+        drop((std::mem::take(plan), view));
         let mut masks = 0;
         let mut write = || {
             self.job(errand, |rewrite, made| {
@@ -262,7 +278,7 @@ impl Core {
         let Installed { freed, written } = installed.unwrap_or_default();
         (report.bytes_freed, report.bytes_written) = (freed, masks + written);
         collection.wrote(report.bytes_written);
-        drop((claim, view, marked));
+        drop((claim, marked));
         drop(version);
         // Now nobody holds what was dropped, and what follows may need the room.
         self.let_go(errand);
@@ -275,15 +291,17 @@ impl Core {
         Ok(report)
     }
 
-    /// Sees to it that what is in front of the horizon is in runs, or kept where it is; answers the last commit in runs, and
+    /// Sees to it that what is in front of the horizon is in runs, and what is kept behind it durable; answers the horizon, and
     /// all stores as they were there.
     fn flush_to_horizon(&self, report: &mut GcReport) -> Result<(u64, Version)> {
-        let is_flushed = || self.upkeep.horizon.is_flushed();
+        let horizon = &self.upkeep.horizon;
         let flushed = match self.options.background {
-            _ if is_flushed() => self.make_durable(),
-            Background::Threads => self.gate.wait_for_flush(&|frozen| frozen == 0 || is_flushed()),
+            _ if horizon.is_kept() => self.make_durable(),
+            Background::Threads => {
+                self.gate.wait_for_flush(&|frozen| frozen == 0 || horizon.is_flushed())
+            }
             Background::Stepped => loop {
-                if is_flushed() {
+                if horizon.is_flushed() {
                     break Ok(());
                 }
                 match self.flush_oldest() {
@@ -296,9 +314,21 @@ impl Core {
             Err(Error::NoSpace { .. }) => self.leave_memory_out(),
             flushed => flushed?,
         }
-        let moment = self.upkeep.horizon.clear().ok_or(Error::Superseded)?;
-        (report.memory_left_out, report.kept) = (moment.memory_left_out, moment.kept);
+        let moment = horizon.clear().ok_or(Error::Superseded)?;
+        report.memory_left_out = moment.memory == Memory::LeftOut;
+        if let Memory::Kept(keys) = moment.memory {
+            report.kept = keys;
+        }
         Ok((moment.seq, moment.version.ok_or(Error::Superseded)?))
+    }
+
+    /// Makes durable what was committed before, and does not make the node a live one by it. A bulk load that has begun
+    /// since is in the way of a sync; a flush does as well.
+    fn make_durable(&self) -> Result<()> {
+        match self.gate.sync()? {
+            Ok(_synced) => Ok(()),
+            Err(_blocked) => self.flush(),
+        }
     }
 
     /// Copies what lives out of what is mostly dead, job after job; says whether that was done to the end.

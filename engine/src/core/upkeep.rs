@@ -18,9 +18,11 @@ use crate::install::{Copies, Installed};
 use crate::pace::Errand;
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
 use crate::tree::Run;
+use crate::version::Version;
 use crate::vfs::SyncPoint;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Without a flush for this long, merges are done that are not due,
@@ -197,9 +199,13 @@ impl Core {
 
     /// Brings near what lookups need of the runs found at open: an open that did it would take the longer the more there are.
     fn warm_up(&self) {
-        let version = self.cell.load();
-        for run in version.stores.iter().flat_map(|state| state.tree.runs()) {
-            run.segment.warm(&|| !self.upkeep.is_over());
+        let runs = |version: &Version| {
+            let runs = version.stores.iter().flat_map(|state| state.tree.runs());
+            runs.map(|run| Arc::clone(&run.segment)).collect::<Vec<_>>()
+        };
+        // A version would hold all that a collection drops meanwhile; so it is one run at a time.
+        for segment in runs(&self.cell.load()) {
+            segment.warm(&|| !self.upkeep.is_over() && self.poison.check().is_ok());
         }
     }
 

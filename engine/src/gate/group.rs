@@ -11,10 +11,25 @@ use crate::wal::{GROUP_BYTES, SEAL_ROOM};
 use std::sync::Arc;
 
 impl Gate {
-    /// Waits until `seq` is visible, and durable if asked.
-    pub(super) fn settle(&self, mut g: Held<'_>, seq: u64, durability: Durability) -> Result<()> {
+    /// The end of a commit: [`Gate::settle`], and who waits for a sync is a node that is live.
+    pub(super) fn settle_commit(
+        &self,
+        g: Held<'_>,
+        seq: u64,
+        durability: Durability,
+    ) -> Result<()> {
+        if self.settle(g, seq, durability)? {
+            self.pacer.synced();
+        }
+        Ok(())
+    }
+
+    /// Waits until `seq` is visible, and durable if asked; says whether that took a sync.
+    pub(super) fn settle(&self, mut g: Held<'_>, seq: u64, durability: Durability) -> Result<bool> {
+        let mut synced = false;
         if durability == Durability::Sync {
             while g.durable_seq < seq {
+                synced = true;
                 self.poison.check()?;
                 if g.syncing {
                     self.synced.wait(&mut g);
@@ -28,7 +43,7 @@ impl Gate {
             self.poison.check()?;
             self.synced.wait(&mut g);
         }
-        Ok(())
+        Ok(synced)
     }
 
     /// Moves `visible_seq` as far as durability allows.

@@ -278,7 +278,7 @@ impl Gate {
     pub(crate) fn sync_last(&self) -> Result<()> {
         let g = self.state.lock();
         let seq = g.last_seq;
-        self.settle(g, seq, Durability::Sync)
+        self.settle(g, seq, Durability::Sync).map(drop)
     }
 
     /// Lets go of the spare, and begins with a small log again.

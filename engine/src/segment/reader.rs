@@ -14,7 +14,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A locator is brought into memory in pieces of this size: a few milliseconds each.
+/// A locator is brought into memory in pieces of this size: out of the page cache a few milliseconds each, and a close waits for one.
 const WARM_BYTES: usize = 16 << 20;
 
 /// What the manifest says of a segment: a file that is anything else is damaged.
