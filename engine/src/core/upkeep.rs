@@ -203,7 +203,7 @@ impl Core {
             let runs = version.stores.iter().flat_map(|state| state.tree.runs());
             runs.map(|run| Arc::clone(&run.segment)).collect::<Vec<_>>()
         };
-        // A version would hold all that a collection drops meanwhile; so it is one run at a time.
+        // What a collection drops meanwhile is held up to its turn; a version would hold all of it to the end.
         for segment in runs(&self.cell.load()) {
             segment.warm(&|| !self.upkeep.is_over() && self.poison.check().is_ok());
         }
