@@ -268,17 +268,10 @@ impl Core {
     /// Makes every commit so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.writable()?;
-        loop {
-            match self.gate.sync()? {
-                Ok(synced) => {
-                    if synced {
-                        self.pacer.synced();
-                    }
-                    return Ok(());
-                }
-                Err(blocked) => self.unblock(blocked)?,
-            }
+        while let Err(blocked) = self.gate.sync()? {
+            self.unblock(blocked)?;
         }
+        Ok(())
     }
 
     /// Moves everything committed so far out of memory and into files.

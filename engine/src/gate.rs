@@ -411,8 +411,17 @@ impl Gate {
         }
     }
 
-    /// Makes every commit so far durable; says whether that took a sync.
-    pub(crate) fn sync(&self) -> Result<Passed<bool>> {
+    /// Makes every commit so far durable.
+    pub(crate) fn sync(&self) -> Result<Passed<()>> {
+        let passed = self.sync_for_job()?;
+        if passed == Ok(true) {
+            self.pacer.synced();
+        }
+        Ok(passed.map(drop))
+    }
+
+    /// The same for a job, which does not make the node a live one; says whether it took a sync.
+    pub(crate) fn sync_for_job(&self) -> Result<Passed<bool>> {
         let g = self.enter()?;
         if let Err(blocked) = self.pass(&g)? {
             return Ok(Err(blocked));

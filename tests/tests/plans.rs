@@ -44,6 +44,14 @@ impl Stores {
         Stores { db, numbers, texts, used }
     }
 
+    /// Keys 1 to 5, each at its own level, in runs.
+    fn with_five(disk: &SimVfs) -> Stores {
+        let stores = Stores::open(disk, Stepped);
+        (1..=5).for_each(|key| stores.bind(key, Some(key)));
+        stores.db.flush().unwrap();
+        stores
+    }
+
     fn bind(&self, key: u32, level: Option<u32>) {
         let mut batch = self.db.batch();
         if let Some(level) = level {
@@ -257,9 +265,7 @@ fn from_a_level_on_keeps_what_is_bound_there_and_what_has_no_level() {
 #[test]
 fn memory_that_is_kept_as_a_whole_is_not_flushed_but_is_durable_like_what_is_dropped() {
     let disk = SimVfs::new(93);
-    let stores = Stores::open(&disk, Stepped);
-    (1..=5).for_each(|key| stores.bind(key, Some(key)));
-    stores.db.flush().unwrap();
+    let stores = Stores::with_five(&disk);
     stores.bind(1, Some(9));
     stores.numbers.remove_now(&2, Buffered).unwrap();
     stores.bind(3, None);
@@ -286,9 +292,7 @@ fn memory_that_is_kept_as_a_whole_is_not_flushed_but_is_durable_like_what_is_dro
 #[test]
 fn a_plan_that_asks_anything_sees_what_is_in_memory() {
     let disk = SimVfs::new(94);
-    let stores = Stores::open(&disk, Stepped);
-    (1..=5).for_each(|key| stores.bind(key, Some(key)));
-    stores.db.flush().unwrap();
+    let stores = Stores::with_five(&disk);
     stores.bind(6, Some(6));
     let plan = GcPlan::new().keep(Keep::from_level(&stores.numbers, 3));
     let plan = plan.keep(Keep::filter(&stores.texts, |_, record, _| Ok(*record.header() != 6)));

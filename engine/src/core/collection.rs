@@ -123,8 +123,8 @@ impl Horizon {
     fn leave_memory_out(&self, seq: u64, version: Version) {
         let mut horizon = self.0.lock();
         match &mut *horizon {
-            Some(moment) if moment.version.is_some() && moment.memory == Memory::Flushed => {}
-            Some(moment) if moment.version.is_some() => moment.memory = Memory::LeftOut,
+            Some(Moment { version: Some(_), memory: Memory::Flushed, .. }) => {}
+            Some(Moment { version: Some(_), memory, .. }) => *memory = Memory::LeftOut,
             _ => {
                 let (version, memory) = (Some(version), Memory::LeftOut);
                 *horizon = Some(Moment { seq, version, memory });
@@ -322,10 +322,9 @@ impl Core {
         Ok((moment.seq, moment.version.ok_or(Error::Superseded)?))
     }
 
-    /// Makes durable what was committed before, and does not make the node a live one by it. A bulk load that has begun
-    /// since is in the way of a sync; a flush does as well.
+    /// Makes durable what was committed before. A bulk load that has begun since is in the way of a sync; a flush does as well.
     fn make_durable(&self) -> Result<()> {
-        match self.gate.sync()? {
+        match self.gate.sync_for_job()? {
             Ok(_synced) => Ok(()),
             Err(_blocked) => self.flush(),
         }

@@ -18,7 +18,6 @@ use crate::install::{Copies, Installed};
 use crate::pace::Errand;
 use crate::sync::{AtomicBool, AtomicU64, Condvar, Mutex, Ordering};
 use crate::tree::Run;
-use crate::version::Version;
 use crate::vfs::SyncPoint;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -199,12 +198,12 @@ impl Core {
 
     /// Brings near what lookups need of the runs found at open: an open that did it would take the longer the more there are.
     fn warm_up(&self) {
-        let runs = |version: &Version| {
-            let runs = version.stores.iter().flat_map(|state| state.tree.runs());
-            runs.map(|run| Arc::clone(&run.segment)).collect::<Vec<_>>()
-        };
+        let version = self.cell.load();
+        let runs = version.stores.iter().flat_map(|state| state.tree.runs());
+        let segments: Vec<_> = runs.map(|run| Arc::clone(&run.segment)).collect();
         // What a collection drops meanwhile is held up to its turn; a version would hold all of it to the end.
-        for segment in runs(&self.cell.load()) {
+        drop(version);
+        for segment in segments {
             segment.warm(&|| !self.upkeep.is_over() && self.poison.check().is_ok());
         }
     }
