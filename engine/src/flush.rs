@@ -23,8 +23,8 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Entries brought near at a time: in the order of a segment they are all over the memory.
-const NEAR_ENTRIES: usize = 32;
+/// So many entries ahead are brought near: in the order of a segment they are all over the memory.
+const NEAR_ENTRIES: usize = 16;
 
 /// What every flush of a database needs.
 #[derive(Debug)]
@@ -102,19 +102,19 @@ impl Flusher {
         let (mut key, mut fixed) = ([0; KEY_BYTES_MAX], vec![0; usize::from(shape.fixed_bytes)]);
         let key = &mut key[..usize::from(shape.key_bytes)];
         let mut pointers = table.pointers.iter().copied();
-        for addresses in table.entries.chunks(NEAR_ENTRIES) {
-            table.memtable.touch_entries(addresses);
-            for &address in addresses {
-                let entry = table.memtable.entry(address);
-                entry.key(key);
-                entry.fixed(&mut fixed);
-                let body = match (entry.is_tombstone(), pointers.next().flatten()) {
-                    (true, _) => Body::Tombstone,
-                    (false, None) => Body::Fixed(&fixed),
-                    (false, Some(pointer)) => Body::Value { pointer, header: &fixed },
-                };
-                writer.push(Entry { key, level: entry.level(), seq: entry.seq(), body })?;
+        for (at, &address) in table.entries.iter().enumerate() {
+            if let Some(&ahead) = table.entries.get(at + NEAR_ENTRIES) {
+                table.memtable.touch_entry(ahead);
             }
+            let entry = table.memtable.entry(address);
+            entry.key(key);
+            entry.fixed(&mut fixed);
+            let body = match (entry.is_tombstone(), pointers.next().flatten()) {
+                (true, _) => Body::Tombstone,
+                (false, None) => Body::Fixed(&fixed),
+                (false, Some(pointer)) => Body::Value { pointer, header: &fixed },
+            };
+            writer.push(Entry { key, level: entry.level(), seq: entry.seq(), body })?;
         }
         let (described, run) = self.files.open_segment(meta, id, &writer.finish()?)?;
         Ok((meta.id, described, run))
@@ -300,7 +300,7 @@ impl<'a> Values<'a> {
 
 impl<'a> Table<'a> {
     fn newest(meta: &Arc<StoreMeta>, memtable: &'a Memtable) -> Table<'a> {
-        let sorted = memtable.sorted(&meta.mixer);
+        let sorted = memtable.sorted_once(&meta.mixer);
         let mut entries: Vec<u32> = Vec::with_capacity(memtable.keys());
         let mut last = None;
         for &(prefix, address) in sorted.entries() {

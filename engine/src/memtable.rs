@@ -17,17 +17,14 @@
 //! The place of a slot comes from the high bits of the hash, which a slot keeps: a table grows without a look at keys.
 //!
 //! Invariants: addresses rise with sequences; an entry never straddles two chunks of the arena; a slot never goes back
-//! to free. Both key orders are hashed here. Order is made when somebody asks ([`Memtable::sorted`]): the entries added
-//! since the last call are sorted and merged into the order made then, which costs `O(new log new + all)` and is
-//! then shared by every reader; the writer pays nothing for it.
+//! to free. Both key orders are hashed here; order is made when somebody asks (`order`).
 
-use crate::format::manifest::{KeyOrder, Shape, StoreKind};
-use crate::format::prefix::{Mixer, prefix};
-use crate::limits::KEY_BYTES_MAX;
+mod order;
+
+use crate::format::manifest::{Shape, StoreKind};
 use crate::sync::{ArcSwapOption, AtomicU64, AtomicUsize, OnceLock, Ordering};
 use crate::vfs::Words;
-use std::cmp::Ordering as Order;
-use std::sync::Arc;
+pub(crate) use order::Sorted;
 
 const TOMBSTONE: u64 = 1;
 /// Words of the first chunk, as a power of two; each further chunk is twice as large,
@@ -80,20 +77,6 @@ pub(crate) struct Memtable {
     /// Keys, not entries.
     keys: AtomicUsize,
     sorted: ArcSwapOption<Sorted>,
-}
-
-/// The entries of a memtable up to some moment in (prefix, key, newest first) order.
-#[derive(Debug)]
-pub(crate) struct Sorted {
-    end: usize,
-    entries: Vec<(u64, u32)>,
-}
-
-impl Sorted {
-    /// The prefix and address of each entry.
-    pub(crate) fn entries(&self) -> &[(u64, u32)] {
-        &self.entries
-    }
 }
 
 /// The chunk of an address and the offset in it.
@@ -336,105 +319,20 @@ impl Memtable {
         None
     }
 
-    /// The entry at an address that [`Memtable::sorted`] gave.
+    /// The entry at an address that an order gave.
     #[inline]
     pub(crate) fn entry(&self, address: u32) -> MemEntry<'_> {
         MemEntry { table: self, words: self.words(address as usize) }
     }
 
-    /// Begins to bring the entries at some addresses near: see [`Memtable::touch`].
-    pub(crate) fn touch_entries(&self, addresses: &[u32]) {
-        let last = self.entry_words(0) - 1;
-        for &address in addresses {
-            let words = self.words(address as usize);
-            for word in [0, last] {
-                prefetch_index::prefetch_index(words, word);
-            }
+    /// Begins to bring the entry at an address near: see [`Memtable::touch`].
+    #[inline]
+    pub(crate) fn touch_entry(&self, address: u32) {
+        let words = self.words(address as usize);
+        for word in [0, self.entry_words(0) - 1] {
+            prefetch_index::prefetch_index(words, word);
         }
     }
-
-    /// All entries there are now, in order.
-    pub(crate) fn sorted(&self, mixer: &Mixer) -> Arc<Sorted> {
-        let end = self.end.load(Ordering::Acquire);
-        let old = self.sorted.load_full();
-        if let Some(old) = &old
-            && old.end >= end
-        {
-            return Arc::clone(old);
-        }
-        let from = old.as_ref().map_or(0, |old| old.end);
-        let mut new = self.addresses(from, end, mixer);
-        new.sort_unstable_by(|&a, &b| self.compare(a, b));
-        let entries = match old {
-            None => new,
-            Some(old) => merge(&old.entries, &new, |a, b| self.compare(a, b)),
-        };
-        let sorted = Arc::new(Sorted { end, entries });
-        self.sorted.store(Some(Arc::clone(&sorted)));
-        sorted
-    }
-
-    /// Prefix and address of every entry in `from..end`.
-    fn addresses(&self, from: usize, end: usize, mixer: &Mixer) -> Vec<(u64, u32)> {
-        let len = self.entry_words(0);
-        let mut out = Vec::with_capacity((end - from) / len);
-        let mut key = [0; KEY_BYTES_MAX];
-        let key = &mut key[..usize::from(self.shape.key_bytes)];
-        let mut address = from;
-        while address < end {
-            let (chunk, at) = split(address);
-            let size = chunk_words(chunk);
-            if at + len > size {
-                address += size - at;
-                continue;
-            }
-            load_bytes(&self.words(address)[self.head_words()..], key);
-            out.push((prefix(self.shape.order, mixer, key), address as u32));
-            address += len;
-        }
-        out
-    }
-
-    /// Prefix, then key, then newest first.
-    fn compare(&self, a: (u64, u32), b: (u64, u32)) -> Order {
-        a.0.cmp(&b.0).then_with(|| self.key_order(a.1, b.1)).then(b.1.cmp(&a.1))
-    }
-
-    fn key_order(&self, a: u32, b: u32) -> Order {
-        if self.shape.order == KeyOrder::Sorted && self.shape.key_bytes <= 8 {
-            return Order::Equal; // the prefix is the whole key
-        }
-        let keys = |address| self.key_at(address).map(u64::swap_bytes);
-        keys(a).cmp(keys(b))
-    }
-
-    /// Are the entries at two addresses of one key?
-    pub(crate) fn same_key(&self, a: u32, b: u32) -> bool {
-        self.key_at(a).eq(self.key_at(b))
-    }
-
-    /// The words of the key at an address.
-    fn key_at(&self, address: u32) -> impl Iterator<Item = u64> + '_ {
-        let words = &self.words(address as usize)[self.head_words()..][..self.key_words];
-        words.iter().map(|word| word.load(Ordering::Relaxed))
-    }
-}
-
-fn merge<T: Copy>(a: &[T], b: &[T], mut compare: impl FnMut(T, T) -> Order) -> Vec<T> {
-    let mut out = Vec::with_capacity(a.len() + b.len());
-    let (mut a, mut b) = (a, b);
-    while let (Some((&x, rest_a)), Some((&y, rest_b))) = (a.split_first(), b.split_first()) {
-        if compare(x, y) == Order::Less {
-            out.push(x);
-            a = rest_a;
-        } else {
-            out.push(y);
-            b = rest_b;
-        }
-    }
-    out.extend_from_slice(a);
-    out.extend_from_slice(b);
-    out
 }
 
 /// One entry.

@@ -1,5 +1,8 @@
 use super::*;
+use crate::format::manifest::KeyOrder;
+use crate::format::prefix::Mixer;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 fn shape(order: KeyOrder, key_bytes: u8) -> Shape {
     Shape { kind: StoreKind::Removable, order, key_bytes, fixed_bytes: 12 }
@@ -50,13 +53,14 @@ fn sorted_is_ordered_and_grows_with_the_table() {
     let table = Memtable::new(shape(KeyOrder::Sorted, 13), 0);
     let mut expected = Vec::new();
     for seq in 1..=900u64 {
-        let mut key = [9u8; 13];
+        let mut key = [seq as u8 % 3; 13];
         key[8..].copy_from_slice(&(seq * 0x9e37_79b9 % 271).to_be_bytes()[3..]);
         put(&table, &mixer, &key, seq, Some([0; 12]));
         expected.push((key, u64::MAX - seq));
         if seq % 100 == 0 {
             expected.sort();
-            let sorted = table.sorted(&mixer);
+            let (once, sorted) = (table.sorted_once(&mixer), table.sorted(&mixer));
+            assert_eq!(once.entries(), sorted.entries());
             let found = sorted.entries().iter().map(|&(_, address)| {
                 let (entry, mut key) = (table.entry(address), [0; 13]);
                 entry.key(&mut key);
