@@ -76,6 +76,6 @@ fn a_log_that_is_synced_again_is_filled_ahead_once() {
         counted(1..=1) <= 3,
         "the first sync may be the last: only the header is written besides"
     );
-    assert!(counted(2..=2) > 20);
+    assert!(counted(2..=2) > 2, "zeros, besides the frame and the mark");
     assert_eq!(counted(3..=30), 2 * 28);
 }
