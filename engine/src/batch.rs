@@ -131,6 +131,10 @@ impl Batch {
         const OP_BYTES_MAX: usize = 2048;
         let len = self.frame.len() + bytes + OP_BYTES_MAX;
         limit("batch length", len as u64, BATCH_BYTES_MAX as u64)?;
+        if bytes > SMALL_FRAME_BYTES {
+            // It is copied once: what comes after it, and the padding of the frame, find room too.
+            self.frame.reserve(bytes + OP_BYTES_MAX);
+        }
         encode(&mut self.frame);
         self.ops += 1;
         let shape = store.meta.shape;
