@@ -50,8 +50,7 @@ impl Memtable {
         }
         let from = old.map_or(0, |old| old.end);
         let mut new = self.addresses(from, end, mixer);
-        // Most are told apart by their prefixes, and the versions of a key are in order then: a sort of numbers, which needs
-        // no branches. What has a prefix in common is looked at afterwards.
+        // Numbers are sorted without branches, and most entries are in order then; of equal prefixes the keys are compared.
         let number = |&(prefix, at): &(u64, u32)| (u128::from(prefix) << 32) | u128::from(!at);
         new.sort_unstable_by_key(number);
         for equal in new.chunk_by_mut(|a, b| a.0 == b.0) {
