@@ -129,20 +129,25 @@ impl Handle {
 
     /// Asks the snapshot, or the database as it is now.
     pub(crate) fn read<R>(&self, ask: impl FnOnce(&View) -> Result<R>) -> Result<R> {
-        match &self.snapshot {
-            Some(snapshot) => ask(snapshot),
-            None => ask(&self.engine.view()?),
-        }
+        let now;
+        let view = match &self.snapshot {
+            Some(snapshot) => snapshot,
+            None => {
+                now = self.engine.view()?;
+                &now
+            }
+        };
+        ask(view)
     }
 
     /// Is `key` bound?
     pub(crate) fn contains<K: Key>(&self, key: &K::Item) -> Result<bool> {
-        with_key::<K, _>(key, |key| self.read(|view| view.contains(&self.store, key)))
+        with_bytes::<K, _>(key, |key| self.read(|view| view.contains(&self.store, key)))
     }
 
     /// The fixed part that `key` is bound to: the value of a table, the header of a file.
     pub(crate) fn fixed<K: Key, V: FixedCodec>(&self, key: &K::Item) -> Result<Option<V::Item>> {
-        with_key::<K, _>(key, |key| {
+        with_bytes::<K, _>(key, |key| {
             let found = self.read(|view| view.get(&self.store, key, V::decode))?;
             self.decoded(Some(key), found)
         })
@@ -150,7 +155,7 @@ impl Handle {
 
     /// The level of the commit that bound `key`; the inner `None` for a commit without one.
     pub(crate) fn level<K: Key>(&self, key: &K::Item) -> Result<Option<Option<u32>>> {
-        with_key::<K, _>(key, |key| self.read(|view| view.level(&self.store, key)))
+        with_bytes::<K, _>(key, |key| self.read(|view| view.level(&self.store, key)))
     }
 
     /// The entries whose keys lie in `range`; `None` if none can.
@@ -202,10 +207,18 @@ pub(crate) fn keyed_spec<K: Key, F: FixedCodec>(name: &str, kind: StoreKind) -> 
     StoreSpec { name: name.to_owned(), shape }
 }
 
-/// Calls `then` with the bytes of `key`, which never leave the stack.
-pub(crate) fn with_key<K: Key, R>(key: &K::Item, then: impl FnOnce(&[u8]) -> R) -> R {
-    let mut bytes = [0; KEY_BYTES_MAX];
-    let bytes = &mut bytes[..K::SIZE];
-    K::write(key, bytes);
+/// Calls `then` with the bytes of `item`, which stay on the stack if they are few: those of a key always are.
+pub(crate) fn with_bytes<C: FixedCodec, R>(item: &C::Item, then: impl FnOnce(&[u8]) -> R) -> R {
+    const FEW: usize = 128;
+    const { assert!(KEY_BYTES_MAX <= FEW) };
+    let (mut few, mut many) = ([0; FEW], Vec::new());
+    let bytes = match few.get_mut(..C::SIZE) {
+        Some(few) => few,
+        None => {
+            many.resize(C::SIZE, 0);
+            &mut many[..]
+        }
+    };
+    C::write(item, bytes);
     then(bytes)
 }

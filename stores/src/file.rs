@@ -3,7 +3,7 @@
 
 use crate::batch::Batch;
 use crate::codec::{Codec, FixedCodec, Headed, Key, Sorted};
-use crate::define::{Handle, Store, Types, keyed_spec, sealed, with_key};
+use crate::define::{Handle, Store, Types, keyed_spec, sealed, with_bytes};
 use crate::gc::{self, Candidate, Collectable};
 use crate::mode::{Mode, Ro, Rw};
 use crate::snapshot::Snapshot;
@@ -153,7 +153,7 @@ impl<K: Key, H: FixedCodec, V: Codec, Kind, M> File<K, H, V, Kind, M> {
 
     /// The value of `key` and its header, `None` if it is not there. Damage is an error and never `None`.
     pub fn read(&self, key: &K::Item) -> Result<Option<(V::Item, H::Item)>> {
-        with_key::<K, _>(key, |key| {
+        with_bytes::<K, _>(key, |key| {
             let found = self.handle.read(|view| view.read(self.handle.store(), key, H::decode))?;
             let both = found.map(|(header, value)| Ok((V::decode_shared(&value)?, header?)));
             self.handle.decoded(Some(key), both)
@@ -214,7 +214,7 @@ where
     }
 
     fn key_bytes(key: &K::Item) -> Vec<u8> {
-        with_key::<K, _>(key, <[u8]>::to_vec)
+        with_bytes::<K, _>(key, <[u8]>::to_vec)
     }
 
     fn fixed(handle: &Handle, key: &[u8], fixed: &[u8]) -> Result<H::Item> {
@@ -275,12 +275,12 @@ impl<K: Key<Order = Sorted>, H: FixedCodec, V: Codec, Kind, M> File<K, H, V, Kin
 impl<K: Key, H: FixedCodec, V: Codec, Kind> File<K, H, V, Kind, Rw> {
     fn stage(&self, batch: &mut Batch, key: &K::Item, header: &H::Item, value: &V::Item) {
         batch.stage(|staged, scratch| {
-            K::encode(key, scratch);
-            H::encode(header, scratch);
             V::encode(value, scratch);
-            let (key, rest) = scratch.split_at(K::SIZE);
-            let (header, value) = rest.split_at(H::SIZE);
-            staged.append(self.handle.store(), key, header, value)
+            with_bytes::<K, _>(key, |key| {
+                with_bytes::<H, _>(header, |header| {
+                    staged.append(self.handle.store(), key, header, scratch)
+                })
+            })
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::batch::Batch;
 use crate::codec::{FixedCodec, Key, Sorted};
-use crate::define::{Handle, Store, Types, keyed_spec, sealed, with_key};
+use crate::define::{Handle, Store, Types, keyed_spec, sealed, with_bytes};
 use crate::gc::{self, Candidate, Collectable};
 use crate::mode::{Mode, Ro, Rw};
 use crate::snapshot::Snapshot;
@@ -193,7 +193,7 @@ impl<K: Key<Item: Send + 'static>, V: FixedCodec, Kind> Collectable for Table<K,
     }
 
     fn key_bytes(key: &K::Item) -> Vec<u8> {
-        with_key::<K, _>(key, <[u8]>::to_vec)
+        with_bytes::<K, _>(key, <[u8]>::to_vec)
     }
 
     fn fixed(handle: &Handle, key: &[u8], fixed: &[u8]) -> Result<V::Item> {
@@ -267,12 +267,10 @@ impl<K: Key, V: FixedCodec, Kind> Table<K, V, Kind, Rw> {
     /// Stages `key` bound to `value`, whether it is there or not.
     #[doc(alias = "add")]
     pub fn put(&self, batch: &mut Batch, key: &K::Item, value: &V::Item) {
-        batch.stage(|staged, scratch| {
-            scratch.reserve(K::SIZE + V::SIZE);
-            K::encode(key, scratch);
-            V::encode(value, scratch);
-            let (key, value) = scratch.split_at(K::SIZE);
-            staged.put(self.handle.store(), key, value)
+        batch.stage(|staged, _scratch| {
+            with_bytes::<K, _>(key, |key| {
+                with_bytes::<V, _>(value, |value| staged.put(self.handle.store(), key, value))
+            })
         });
     }
 
@@ -287,9 +285,8 @@ impl<K: Key, V: FixedCodec, Kind> Table<K, V, Kind, Rw> {
 impl<K: Key, V: FixedCodec> Table<K, V, Removable, Rw> {
     /// Stages the removal of `key`. If it is not there when the batch commits, nothing is written for it.
     pub fn remove(&self, batch: &mut Batch, key: &K::Item) {
-        batch.stage(|staged, scratch| {
-            K::encode(key, scratch);
-            staged.remove(self.handle.store(), scratch)
+        batch.stage(|staged, _scratch| {
+            with_bytes::<K, _>(key, |key| staged.remove(self.handle.store(), key))
         });
     }
 
