@@ -3,11 +3,12 @@
 //! Hashed keys: one line says where the entries of its range of hashes are, and which of them may match; a present key
 //! costs one line and one entry, an absent one a line. A line with more entries than fingerprints has the rest searched
 //! in halves, so that keys with equal hashes cost a logarithm. Sorted keys: halves of the fences, then halves of the
-//! 32 entries behind one; what proves the answer is verified, not each step on the way. A key that is not between the first
-//! and the last is told by these.
+//! 32 entries behind one; what proves the answer is verified, not each step on the way. What the first and the last key tell
+//! comes before (see `ends`).
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
-use super::reader::{Ends, Segment};
+use super::ends::Ends;
+use super::reader::Segment;
 use crate::error::What;
 use crate::format::manifest::KeyOrder;
 use crate::format::prefix::prefix;
@@ -224,30 +225,35 @@ impl Segment {
         Err(Fault::at(offset, What::Field("line")))
     }
 
-    /// Can a sorted key be here, as far as the first and the last key tell? Levels come in order, so that most runs are told
-    /// apart by it. Damage there is left to the lookups that it concerns.
+    /// Can a sorted key be here, as far as the first and the last key tell? Damage there is left to the lookups that it concerns.
     #[inline]
     fn may_span(&self, key: &[u8]) -> bool {
         let ends = self.ends.get().or_else(|| {
             let ends = self.verified_ends().ok()?;
             Some(self.ends.get_or_init(|| ends))
         });
-        ends.is_none_or(|ends| *ends.first <= *key && *key <= *ends.last)
+        ends.is_none_or(|ends| ends.may_span(self.prefix_of(key), key))
     }
 
     #[cold]
     fn verified_ends(&self) -> Result<Ends, Fault> {
-        let key = |ordinal| self.entry_at(ordinal).map(|entry| entry.key().to_vec());
-        let last = self.trailer.entries.saturating_sub(1);
-        Ok(Ends { first: key(0)?, last: key(last)? })
+        let entries = self.trailer.entries;
+        let (first, last) = (self.entry_at(0)?, self.entry_at(entries.saturating_sub(1))?);
+        Ok(Ends::new(&self.mixer, first.key(), last.key(), entries))
     }
 
     /// Looks for a sorted key.
     ///
     /// What is compared on the way is not verified, for that would cost more than all the rest. The place that it leads to is
-    /// proven instead: it is what it should be, or damage led astray, which the way of verified steps then meets.
+    /// proven instead: it is what it should be, or damage led astray, which the way of verified steps then meets. Where keys are
+    /// evenly spaced there is no way at all, only the place.
     #[inline]
     fn find_sorted(&self, key: &[u8]) -> Result<Found<'_>, Fault> {
+        if let Some(place) = self.ends.get().and_then(|ends| ends.place(key))
+            && let Ok(Some(found)) = self.proven(place, key)
+        {
+            return Ok(found);
+        }
         match self.proven(self.guess(key), key)? {
             Some(found) => Ok(found),
             None => self.find_by_fence(key),

@@ -5,6 +5,7 @@
 //! [`Segment::entry`] without a lock. Invariant of everything here: what is compared is verified first, match or not,
 //! so that damage is an error and never an absence.
 
+mod ends;
 mod locator;
 mod reader;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! An open segment.
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
+use super::ends::Ends;
 use crate::error::{Error, Result, What};
 use crate::format::manifest::Shape;
 use crate::format::prefix::{Mixer, SALT_BYTES};
@@ -46,13 +47,6 @@ pub struct Segment {
     pub(super) layout: Layout,
     /// Where keys are sorted: the first and the last, once somebody asked for a key.
     pub(super) ends: OnceLock<Ends>,
-}
-
-/// The first and the last key of a segment.
-#[derive(Debug)]
-pub(super) struct Ends {
-    pub(super) first: Vec<u8>,
-    pub(super) last: Vec<u8>,
 }
 
 impl Segment {

@@ -6,8 +6,12 @@ use super::*;
 #[test]
 fn every_flipped_bit_is_seen() {
     for kind in [StoreKind::Removable, StoreKind::IndexedFile] {
-        for order in [KeyOrder::Hashed, KeyOrder::Sorted] {
-            let built = Built::of(spec(shape(kind, order), SALT, 33), (0..33).map(|i| i * 2));
+        for (order, spread) in [
+            (KeyOrder::Hashed, SPREADS[0]),
+            (KeyOrder::Sorted, SPREADS[0]),
+            (KeyOrder::Sorted, SPREADS[1]),
+        ] {
+            let built = Built::of(spec(shape(kind, order), SALT, 33), (0..33).map(spread));
             let (mut bytes, mut unopened) = (built.bytes.clone(), 0);
             // Every bit of the header page: see the tests of the format. Here some of them.
             let bits = (0..PAGE_BYTES * 8).step_by(61).chain(PAGE_BYTES * 8..bytes.len() * 8);
@@ -27,27 +31,31 @@ fn every_flipped_bit_is_seen() {
     }
 }
 
-/// Where the first or the last entry is damaged, every other key is found; and what is below or above them is absent.
+/// Where the key of the first or of the last entry is damaged, or the value of any, every other key is found; and what is below
+/// the first or above the last is absent.
 #[test]
-fn a_damaged_end_hides_no_other_key() {
+fn a_damaged_entry_hides_no_other_key() {
     let shape = shape(StoreKind::Removable, KeyOrder::Sorted);
-    let built = Built::of(spec(shape, SALT, 33), (0..33).map(|i| 10 + i * 2));
-    let (_, layout, _) = built.layout();
-    let found = |segment: &Segment, i: u64| {
-        segment.get(built.mixer.hash(&key(i)), &key(i)).map(|entry| entry.is_some())
-    };
-    let whole = open(&built.bytes, built.expect).unwrap();
-    for absent in [0, 9, 11, 75, 76, 1000] {
-        assert!(!found(&whole, absent).unwrap(), "{absent}");
-    }
-    for ordinal in [0, 32] {
-        let mut bytes = built.bytes.clone();
-        bytes[layout.entries.start + ordinal * layout.stride] ^= 1;
-        let segment = open(&bytes, built.expect).unwrap();
-        for i in 2..31 {
-            assert!(found(&segment, 10 + i * 2).unwrap(), "entry {i} beside {ordinal}");
+    for spread in SPREADS {
+        let built = Built::of(spec(shape, SALT, 33), (0..33).map(|i| 10 + spread(i)));
+        let (_, layout, _) = built.layout();
+        let found = |segment: &Segment, i: u64| {
+            segment.get(built.mixer.hash(&key(i)), &key(i)).map(|entry| entry.is_some())
+        };
+        let whole = open(&built.bytes, built.expect).unwrap();
+        for absent in [0, 9, 11, 10 + spread(32) + 1, 10 + spread(32) + 2, 1000] {
+            assert!(!found(&whole, absent).unwrap(), "{absent}");
         }
-        assert!(found(&segment, 10 + ordinal as u64 * 2).is_err());
+        let value = built.expect.shape.key_bytes.into();
+        for (ordinal, at) in [(0, 0), (32, 0)].into_iter().chain((0..33).map(|i| (i, value))) {
+            let mut bytes = built.bytes.clone();
+            bytes[layout.entries.start + ordinal * layout.stride + at] ^= 1;
+            let segment = open(&bytes, built.expect).unwrap();
+            for i in (0..33).filter(|&i| i != ordinal as u64 && (at != 0 || (2..31).contains(&i))) {
+                assert!(found(&segment, 10 + spread(i)).unwrap(), "entry {i} beside {ordinal}");
+            }
+            assert!(found(&segment, 10 + spread(ordinal as u64)).is_err());
+        }
     }
 }
 
@@ -55,7 +63,7 @@ fn a_damaged_end_hides_no_other_key() {
 fn survives(built: &Built, segment: &Segment, bit: usize) {
     let (_, layout, _) = built.layout();
     if (layout.entries.start..layout.locator.end).contains(&(bit / 8)) {
-        (0..68).for_each(|i| built.check(segment, i, true));
+        (0..134).for_each(|i| built.check(segment, i, true));
         for (ordinal, &i) in (0..).zip(&built.order) {
             if let Ok(found) = segment.entry(ordinal) {
                 assert!(same(built.expect.shape, i, &found), "bit {bit}, entry {ordinal}");
