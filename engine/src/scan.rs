@@ -257,14 +257,27 @@ impl Entries {
         let mut padded = [0; KEY_BYTES_MAX];
         padded.get_mut(..key.len()).unwrap_or_default().copy_from_slice(key);
         let wanted = Head { prefix: meta.prefix(key), key: padded, at: 0 };
+        let place = match self {
+            Entries::Run(run) => {
+                let found = run.segment.lower_bound(wanted.prefix, key);
+                found.map_err(|error| error.in_store(&meta.name))?
+            }
+            Entries::Memory(..) => self.lower_bound(meta, &wanted)?,
+        };
+        let there = after && place < self.len() && {
+            self.head(meta, place, u64::MAX)?.0.order(&wanted) == Ordering::Equal
+        };
+        Ok(place + u64::from(there))
+    }
+
+    /// The first place that is not below `wanted`.
+    fn lower_bound(&self, meta: &StoreMeta, wanted: &Head) -> Result<u64> {
         let (mut from, mut to) = (0, self.len());
         while from < to {
             let middle = from + (to - from) / 2;
-            let order = self.head(meta, middle, u64::MAX)?.0.order(&wanted);
-            if order == Ordering::Less || (after && order == Ordering::Equal) {
-                from = middle + 1;
-            } else {
-                to = middle;
+            match self.head(meta, middle, u64::MAX)?.0.order(wanted) {
+                Ordering::Less => from = middle + 1,
+                _ => to = middle,
             }
         }
         Ok(from)

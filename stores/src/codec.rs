@@ -16,6 +16,7 @@
 //! Integers are written big-endian, signed ones with the sign bit flipped, so that the order of the bytes is the order
 //! of the numbers. What is decoded is checked: a wrong length is an error and never a misread.
 
+use crate::define::with_bytes;
 use bytes::Bytes;
 use rollstore_engine::KeyOrder;
 use std::marker::PhantomData;
@@ -399,11 +400,7 @@ pub(crate) type ByteBounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// A range of keys as a range of their bytes; `None` if nothing can be in it.
 pub(crate) fn byte_bounds<K: Key>(range: &impl RangeBounds<K::Item>) -> Option<ByteBounds> {
-    let bytes = |key: &K::Item| {
-        let mut bytes = Vec::with_capacity(K::SIZE);
-        K::encode(key, &mut bytes);
-        bytes
-    };
+    let bytes = |key: &K::Item| with_bytes::<K, _>(key, <[u8]>::to_vec);
     let (start, end) = (range.start_bound().map(bytes), range.end_bound().map(bytes));
     let empty = match (&start, &end) {
         (Bound::Included(start), Bound::Included(end)) => start > end,

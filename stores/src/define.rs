@@ -129,6 +129,7 @@ impl Handle {
 
     /// Asks the snapshot, or the database as it is now.
     pub(crate) fn read<R>(&self, ask: impl FnOnce(&View) -> Result<R>) -> Result<R> {
+        // One call of `ask`: it is all of a lookup, and two of them would not be made part of their caller.
         let now;
         let view = match &self.snapshot {
             Some(snapshot) => snapshot,
@@ -207,9 +208,9 @@ pub(crate) fn keyed_spec<K: Key, F: FixedCodec>(name: &str, kind: StoreKind) -> 
     StoreSpec { name: name.to_owned(), shape }
 }
 
-/// Calls `then` with the bytes of `item`, which stay on the stack if they are few: those of a key always are.
+/// Calls `then` with the bytes of `item`: on the stack if they are few, as those of keys and of most headers are.
 pub(crate) fn with_bytes<C: FixedCodec, R>(item: &C::Item, then: impl FnOnce(&[u8]) -> R) -> R {
-    const FEW: usize = 128;
+    const FEW: usize = 256;
     const { assert!(KEY_BYTES_MAX <= FEW) };
     let (mut few, mut many) = ([0; FEW], Vec::new());
     let bytes = match few.get_mut(..C::SIZE) {

@@ -62,6 +62,25 @@ fn what_was_written_is_read_now_and_after_a_reopen() {
 }
 
 #[test]
+fn fixed_values_and_headers_of_every_size_come_back() {
+    fn check<const N: usize>(db: &Database) {
+        let table: Define<Indexable<u32, [u8; N]>> = Define::new("sized table");
+        let file: Define<IndexedFile<u32, [u8; N], Vec<u8>>> = Define::new("sized file");
+        let (table, file) = (db.store(table).unwrap(), db.store(file).unwrap());
+        let bytes = std::array::from_fn(|at| at as u8 ^ N as u8);
+        let mut batch = db.batch();
+        table.put(&mut batch, &7, &bytes);
+        file.append(&mut batch, &7, &bytes, &vec![8; 9]);
+        batch.commit(Durability::Buffered).unwrap();
+        assert_eq!(table.get(&7).unwrap(), Some(bytes));
+        assert_eq!(file.read(&7).unwrap(), Some((vec![8; 9], bytes)));
+    }
+    for size in [check::<0>, check::<1>, check::<255>, check::<256>, check::<257>, check::<1024>] {
+        size(&open(&temp()));
+    }
+}
+
+#[test]
 fn nothing_of_a_refused_batch_is_written() {
     let (dir, other_dir) = (temp(), temp());
     let (db, other) = (open(&dir), open(&other_dir));

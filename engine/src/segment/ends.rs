@@ -1,12 +1,11 @@
 //! The first and the last key of a segment of sorted keys, and what they tell of all others without a search: whether a key can
 //! be among them and, where keys are evenly spaced, at which place it is. Levels come one after the other, or every so many,
-//! so that most runs of them are both told apart and searched by this.
+//! so that most runs of them are both told apart and searched by this. Keys that only look even, from their ends and their
+//! count, are rare, and cost a lookup one or two entries more.
 //!
-//! Invariant: [`Ends::may_span`] says no only to keys that are not there. [`Ends::place`] is a guess, to be proven by entries.
+//! Invariants: [`Ends::may_span`] says no only to keys that are not there; what [`Ends::ordinal`] says is a guess, which entries
+//! must prove.
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
-
-use crate::format::manifest::KeyOrder;
-use crate::format::prefix::{Mixer, prefix};
 
 /// The first and the last key of a segment.
 #[derive(Debug)]
@@ -19,24 +18,24 @@ pub(super) struct Ends {
 
 #[derive(Debug)]
 struct End {
-    /// Told apart by it alone are most keys.
+    /// That of the key: it alone tells most keys apart.
     prefix: u64,
     key: Box<[u8]>,
 }
 
 impl End {
-    fn new(mixer: &Mixer, key: &[u8]) -> End {
-        End { prefix: prefix(KeyOrder::Sorted, mixer, key), key: key.into() }
+    fn new((prefix, key): (u64, &[u8])) -> End {
+        End { prefix, key: key.into() }
     }
 
-    fn place(&self) -> (u64, &[u8]) {
+    fn as_tuple(&self) -> (u64, &[u8]) {
         (self.prefix, &self.key)
     }
 }
 
-/// A key as a number: its last bytes, and those before that do not fit.
+/// A key as a number, which its last eight bytes are, behind the bytes before those.
 #[inline]
-fn number(key: &[u8]) -> (&[u8], u64) {
+fn split(key: &[u8]) -> (&[u8], u64) {
     match key.split_last_chunk::<8>() {
         Some((head, tail)) => (head, u64::from_be_bytes(*tail)),
         None => (&[], key.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))),
@@ -44,30 +43,30 @@ fn number(key: &[u8]) -> (&[u8], u64) {
 }
 
 impl Ends {
-    /// Those of `entries` keys.
-    pub(super) fn new(mixer: &Mixer, first: &[u8], last: &[u8], entries: u64) -> Ends {
-        let (low, high) = (number(first), number(last));
-        let span = if low.0 == high.0 { high.1.checked_sub(low.1) } else { None };
+    /// The ends of a segment that has `entries` keys, each with its prefix.
+    pub(super) fn new(first: (u64, &[u8]), last: (u64, &[u8]), entries: u64) -> Ends {
+        let ((head, from), (last_head, to)) = (split(first.1), split(last.1));
+        let span = if head == last_head { to.checked_sub(from) } else { None };
         let step = span.zip(entries.checked_sub(1)).and_then(|(span, steps)| {
             let even = span.checked_rem(steps) == Some(0);
             span.checked_div(steps).filter(|step| even && *step > 0)
         });
-        Ends { first: End::new(mixer, first), last: End::new(mixer, last), step }
+        Ends { first: End::new(first), last: End::new(last), step }
     }
 
-    /// Can `key`, whose prefix is `prefix`, be one of them?
+    /// Can the segment have this key, which comes with its prefix?
     #[inline]
-    pub(super) fn may_span(&self, prefix: u64, key: &[u8]) -> bool {
-        self.first.place() <= (prefix, key) && (prefix, key) <= self.last.place()
+    pub(super) fn may_span(&self, key: (u64, &[u8])) -> bool {
+        self.first.as_tuple() <= key && key <= self.last.as_tuple()
     }
 
     /// The ordinal of `key`, or of the first key above it, if keys are evenly spaced from the first to the last.
     #[inline]
-    pub(super) fn place(&self, key: &[u8]) -> Option<u64> {
+    pub(super) fn ordinal(&self, key: &[u8]) -> Option<u64> {
         let step = self.step?;
-        let ((head, from), (_, to)) = (number(&self.first.key), number(&self.last.key));
-        let (key_head, number) = number(key);
-        let inside = key_head == head && (from..=to).contains(&number);
+        let ((first_head, from), (_, to)) = (split(&self.first.key), split(&self.last.key));
+        let (head, number) = split(key);
+        let inside = head == first_head && (from..=to).contains(&number);
         inside.then(|| (number - from).div_ceil(step))
     }
 }
@@ -75,15 +74,16 @@ impl Ends {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::prefix::SALT_BYTES;
+    use crate::format::manifest::KeyOrder;
+    use crate::format::prefix::{Mixer, SALT_BYTES, prefix};
+
+    fn with_prefix(key: &[u8]) -> (u64, &[u8]) {
+        (prefix(KeyOrder::Sorted, &Mixer::new(&[0; SALT_BYTES]), key), key)
+    }
 
     fn ends(keys: &[&[u8]]) -> Ends {
         let (first, last) = (keys.first().unwrap(), keys.last().unwrap());
-        Ends::new(&Mixer::new(&[0; SALT_BYTES]), first, last, keys.len() as u64)
-    }
-
-    fn spans(ends: &Ends, key: &[u8]) -> bool {
-        ends.may_span(prefix(KeyOrder::Sorted, &Mixer::new(&[0; SALT_BYTES]), key), key)
+        Ends::new(with_prefix(first), with_prefix(last), keys.len() as u64)
     }
 
     #[test]
@@ -98,12 +98,12 @@ mod tests {
             (b"other", false),
             (b"zzz", false),
         ] {
-            assert_eq!(spans(&ends, key), expected, "{key:?}");
+            assert_eq!(ends.may_span(with_prefix(key)), expected, "{key:?}");
         }
     }
 
     #[test]
-    fn even_steps_give_the_place_of_every_key_and_of_those_between() {
+    fn even_steps_give_the_ordinal_of_every_key_and_of_those_between() {
         for (step, width) in [(1, 4), (20, 4), (3, 2), (1, 8), (256, 8), (7, 12)] {
             let key = |number: u64| {
                 let bytes = [[9; 8], number.to_be_bytes()].concat();
@@ -114,13 +114,25 @@ mod tests {
             for number in 990..=1_010 + 99 * step {
                 let inside = (1_000..=1_000 + 99 * step).contains(&number);
                 let expected = inside.then(|| (number - 1_000).div_ceil(step));
-                assert_eq!(ends.place(&key(number)), expected, "{number} in steps of {step}");
+                assert_eq!(ends.ordinal(&key(number)), expected, "{number} in steps of {step}");
             }
         }
     }
 
     #[test]
-    fn no_place_is_told_where_steps_are_not_even() {
+    fn the_widest_span_and_other_heads_are_no_trouble() {
+        let widest = ends(&[&[0; 8], &[255; 8]]);
+        for (key, expected) in [([0; 8], 0), ([0, 0, 0, 0, 0, 0, 0, 1], 1), ([255; 8], 1)] {
+            assert_eq!(widest.ordinal(&key), Some(expected), "{key:?}");
+        }
+        let headed = ends(&[&[5, 0, 0, 0, 0, 0, 0, 0, 1], &[5, 0, 0, 0, 0, 0, 0, 0, 3]]);
+        assert_eq!(headed.ordinal(&[5, 0, 0, 0, 0, 0, 0, 0, 2]), Some(1));
+        assert_eq!(headed.ordinal(&[4, 0, 0, 0, 0, 0, 0, 0, 2]), None);
+        assert_eq!(headed.ordinal(&[2]), None);
+    }
+
+    #[test]
+    fn no_ordinal_is_told_where_steps_are_not_even() {
         for keys in [
             &[&[1][..]][..],
             &[&[1], &[2], &[4]],
@@ -128,7 +140,7 @@ mod tests {
             &[&[3], &[1]],
             &[&[1], &[1]],
         ] {
-            assert_eq!(ends(keys).place(keys[0]), None, "{keys:?}");
+            assert_eq!(ends(keys).ordinal(keys[0]), None, "{keys:?}");
         }
     }
 }

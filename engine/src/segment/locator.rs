@@ -225,31 +225,38 @@ impl Segment {
         Err(Fault::at(offset, What::Field("line")))
     }
 
-    /// Can a sorted key be here, as far as the first and the last key tell? Damage there is left to the lookups that it concerns.
+    /// Can a sorted key be here, as far as the first and the last key tell?
     #[inline]
     fn may_span(&self, key: &[u8]) -> bool {
-        let ends = self.ends.get().or_else(|| {
+        self.ends().is_none_or(|ends| ends.may_span((self.prefix_of(key), key)))
+    }
+
+    /// The first and the last key. Damage there is left to the lookups that it concerns.
+    #[inline]
+    fn ends(&self) -> Option<&Ends> {
+        self.ends.get().or_else(|| {
             let ends = self.verified_ends().ok()?;
             Some(self.ends.get_or_init(|| ends))
-        });
-        ends.is_none_or(|ends| ends.may_span(self.prefix_of(key), key))
+        })
     }
 
     #[cold]
     fn verified_ends(&self) -> Result<Ends, Fault> {
         let entries = self.trailer.entries;
         let (first, last) = (self.entry_at(0)?, self.entry_at(entries.saturating_sub(1))?);
-        Ok(Ends::new(&self.mixer, first.key(), last.key(), entries))
+        let [first, last] = [first.key(), last.key()].map(|key| (self.prefix_of(key), key));
+        Ok(Ends::new(first, last, entries))
     }
 
     /// Looks for a sorted key.
     ///
     /// What is compared on the way is not verified, for that would cost more than all the rest. The place that it leads to is
     /// proven instead: it is what it should be, or damage led astray, which the way of verified steps then meets. Where keys are
-    /// evenly spaced there is no way at all, only the place.
+    /// evenly spaced there is no way at all, only the place; damage there may concern another key, and what concerns this one is
+    /// met on the way.
     #[inline]
     fn find_sorted(&self, key: &[u8]) -> Result<Found<'_>, Fault> {
-        if let Some(place) = self.ends.get().and_then(|ends| ends.place(key))
+        if let Some(place) = self.ends().and_then(|ends| ends.ordinal(key))
             && let Ok(Some(found)) = self.proven(place, key)
         {
             return Ok(found);

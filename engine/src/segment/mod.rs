@@ -2,7 +2,7 @@
 //!
 //! [`SegmentWriter`] takes entries in order and writes the file in one forward pass. [`Segment`] is an open one: it is
 //! mapped (or on the heap), never changes, and answers [`Segment::get`], [`Segment::lower_bound`] and
-//! [`Segment::entry`] without a lock. Invariant of everything here: what is compared is verified first, match or not,
+//! [`Segment::entry`] without a lock. Invariant of everything here: what an answer follows from is verified, match or not,
 //! so that damage is an error and never an absence.
 
 mod ends;
