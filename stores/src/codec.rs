@@ -16,9 +16,9 @@
 //! Integers are written big-endian, signed ones with the sign bit flipped, so that the order of the bytes is the order
 //! of the numbers. What is decoded is checked: a wrong length is an error and never a misread.
 
-use crate::define::with_bytes;
 use bytes::Bytes;
 use rollstore_engine::KeyOrder;
+use rollstore_engine::limits::KEY_BYTES_MAX;
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 
@@ -388,6 +388,22 @@ impl<T: AsRef<[u8]> + for<'a> TryFrom<&'a [u8]>, const N: usize> FixedCodec for 
 
 impl<T: AsRef<[u8]> + for<'a> TryFrom<&'a [u8]>, const N: usize> Key for Raw<T, N> {
     type Order = Hashed;
+}
+
+/// Calls `then` with the bytes of `item`: on the stack if they are few, as those of keys and of most headers are.
+pub(crate) fn with_bytes<C: FixedCodec, R>(item: &C::Item, then: impl FnOnce(&[u8]) -> R) -> R {
+    const FEW: usize = 256;
+    const { assert!(KEY_BYTES_MAX <= FEW) };
+    let (mut few, mut many) = ([0; FEW], Vec::new());
+    let bytes = match few.get_mut(..C::SIZE) {
+        Some(few) => few,
+        None => {
+            many.resize(C::SIZE, 0);
+            &mut many[..]
+        }
+    };
+    C::write(item, bytes);
+    then(bytes)
 }
 
 /// The order of `K` in the words of the engine.

@@ -6,7 +6,7 @@
 //! gives a handle of that type in the mode of the database. The name, the kind, the key order and the sizes are kept
 //! in the database and checked at every open; the codecs are not, they are the caller's word.
 
-use crate::codec::{Codec, DecodeError, FixedCodec, Key, byte_bounds, engine_order};
+use crate::codec::{Codec, DecodeError, FixedCodec, Key, byte_bounds, engine_order, with_bytes};
 use crate::mode::Mode;
 use rollstore_engine::error::{Corruption, Error, Result, What};
 use rollstore_engine::limits::{FIXED_BYTES_MAX, KEY_BYTES_MAX};
@@ -206,20 +206,4 @@ pub(crate) fn keyed_spec<K: Key, F: FixedCodec>(name: &str, kind: StoreKind) -> 
     let (key_bytes, fixed_bytes) = (K::SIZE as u8, F::SIZE as u16);
     let shape = Shape { kind, order: engine_order::<K>(), key_bytes, fixed_bytes };
     StoreSpec { name: name.to_owned(), shape }
-}
-
-/// Calls `then` with the bytes of `item`: on the stack if they are few, as those of keys and of most headers are.
-pub(crate) fn with_bytes<C: FixedCodec, R>(item: &C::Item, then: impl FnOnce(&[u8]) -> R) -> R {
-    const FEW: usize = 256;
-    const { assert!(KEY_BYTES_MAX <= FEW) };
-    let (mut few, mut many) = ([0; FEW], Vec::new());
-    let bytes = match few.get_mut(..C::SIZE) {
-        Some(few) => few,
-        None => {
-            many.resize(C::SIZE, 0);
-            &mut many[..]
-        }
-    };
-    C::write(item, bytes);
-    then(bytes)
 }

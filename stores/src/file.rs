@@ -2,8 +2,8 @@
 //! carry their header.
 
 use crate::batch::Batch;
-use crate::codec::{Codec, FixedCodec, Headed, Key, Sorted};
-use crate::define::{Handle, Store, Types, keyed_spec, sealed, with_bytes};
+use crate::codec::{Codec, FixedCodec, Headed, Key, Sorted, with_bytes};
+use crate::define::{Handle, Store, Types, keyed_spec, sealed};
 use crate::gc::{self, Candidate, Collectable};
 use crate::mode::{Mode, Ro, Rw};
 use crate::snapshot::Snapshot;

@@ -1,8 +1,8 @@
 //! Stores of fixed-size values by key: [`Indexable`], and [`RemovableIndexable`] whose keys can be removed again.
 
 use crate::batch::Batch;
-use crate::codec::{FixedCodec, Key, Sorted};
-use crate::define::{Handle, Store, Types, keyed_spec, sealed, with_bytes};
+use crate::codec::{FixedCodec, Key, Sorted, with_bytes};
+use crate::define::{Handle, Store, Types, keyed_spec, sealed};
 use crate::gc::{self, Candidate, Collectable};
 use crate::mode::{Mode, Ro, Rw};
 use crate::snapshot::Snapshot;
