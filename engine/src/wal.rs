@@ -302,8 +302,8 @@ impl WalPool {
         self.vfs.random(&mut seed).map_err(|e| Error::io("draw random bytes for", &path, e))?;
         let (uuid, seed) = (self.uuid, u32::from_le_bytes(seed));
         let header = WalHeader { uuid, number, generation, seed, bytes };
-        file.write_at(0, &header.encode()).map_err(|e| Error::io("write", &path, e))?;
-        file.sync(SyncPoint::WalHeader).map_err(|e| Error::io("sync", &path, e))?;
+        file.write_through(0, &header.encode(), SyncPoint::WalHeader)
+            .map_err(|e| Error::io("write", &path, e))?;
         Ok(header.frame_seed())
     }
 

@@ -91,6 +91,21 @@ impl File for OsFile {
         }
     }
 
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn write_through(&self, offset: u64, bytes: &[u8], point: SyncPoint) -> io::Result<()> {
+        use rustix::io::{ReadWriteFlags, pwritev2};
+        let parts = [io::IoSlice::new(bytes)];
+        match pwritev2(&self.0, &parts, offset, ReadWriteFlags::DSYNC) {
+            Ok(written) if written == bytes.len() => Ok(()),
+            // It was cut short, or this system cannot do it: then in two steps.
+            Ok(_) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => {
+                self.write_at(offset, bytes)?;
+                self.sync(point)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn sync(&self, _point: SyncPoint) -> io::Result<()> {
         self.0.sync_data()
     }
