@@ -4,8 +4,9 @@
 //! generation after another. Where it was never written a sync takes twice as long, for the file system has to write down
 //! that these blocks are in use now: a WAL that is synced is filled with zeros some MiB ahead of its frames ([`Wal::fill`]).
 //!
-//! Each use is a *life*: it begins with a header of a new number and a new random seed, synced before anything relies on it,
-//! so that what the lives before left behind never verifies. [`Wal`] is one life; when its last holder lets it go, the file
+//! Each use is a *life*: it begins with a header of a new number and a new random seed, durable before anything relies on it,
+//! so that what the lives before left behind never verifies. The header alone is made durable: of a life that nobody synced all
+//! is still in memory, and is overwritten there, or goes out with the first sync of the life after. [`Wal`] is one life; when its last holder lets it go, the file
 //! returns to the [`WalPool`] (invariant: whoever frees a generation keeps a holder of its log until both kept manifests do
 //! without it). Bytes: [`crate::format::frame`].
 
@@ -290,7 +291,7 @@ impl WalPool {
         Ok((file, filled))
     }
 
-    /// Begins a life: header, synced.
+    /// Begins a life: a durable header.
     fn begin(
         &self,
         file: &dyn File,

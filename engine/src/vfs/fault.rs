@@ -266,6 +266,19 @@ struct FaultFile {
     state: Arc<Mutex<State>>,
 }
 
+impl FaultFile {
+    /// A sync that is counted, and done by `sync` unless it is to fail or to be left out.
+    fn synced(&self, point: SyncPoint, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let verdict = self.state.lock().count_sync("sync", self.path.clone(), point);
+        match verdict {
+            Verdict::Go => return sync(),
+            Verdict::Fail(Fault::Eio) => self.file.lose_pages()?,
+            _ => {}
+        }
+        verdict.whole()
+    }
+}
+
 impl File for FaultFile {
     fn len(&self) -> io::Result<u64> {
         self.state.lock().alive()?;
@@ -291,13 +304,13 @@ impl File for FaultFile {
         self.file.allocate(len)
     }
 
+    /// A write and a sync: each of the two can fail.
+    fn write_through(&self, offset: u64, bytes: &[u8], point: SyncPoint) -> io::Result<()> {
+        self.write_at(offset, bytes)?;
+        self.synced(point, || self.file.sync_range(offset..offset + bytes.len() as u64))
+    }
+
     fn sync(&self, point: SyncPoint) -> io::Result<()> {
-        let verdict = self.state.lock().count_sync("sync", self.path.clone(), point);
-        match verdict {
-            Verdict::Go => return self.file.sync(point),
-            Verdict::Fail(Fault::Eio) => self.file.lose_pages()?,
-            _ => {}
-        }
-        verdict.whole()
+        self.synced(point, || self.file.sync(point))
     }
 }

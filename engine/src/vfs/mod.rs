@@ -95,8 +95,8 @@ pub trait File: Send + Sync + fmt::Debug {
     }
     /// Asks the system to begin writing a part out, so that the sync at the end finds little to do. Promises nothing.
     fn begin_write_back(&self, _offset: u64, _len: u64) {}
-    /// Writes `bytes` over what is at `offset`, where the file has room, and makes them durable. What else was written and not
-    /// synced may stay so.
+    /// Writes `bytes` over what is at `offset` and makes them durable. What was written elsewhere in the file and not synced may
+    /// stay so.
     fn write_through(&self, offset: u64, bytes: &[u8], point: SyncPoint) -> io::Result<()> {
         self.write_at(offset, bytes)?;
         self.sync(point)

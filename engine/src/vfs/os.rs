@@ -4,6 +4,7 @@
 //! |---|---|
 //! | create, open, open_write | `open`, never through a symbolic link |
 //! | read_at, write_at | `pread`, `pwrite`, until done |
+//! | write_through | `pwritev2` with `RWF_DSYNC`, where there is one; else `pwrite` and `fdatasync` |
 //! | sync, sync_dir | `fdatasync` of the file, `fsync` of the directory |
 //! | allocate | `fallocate`, where there is one that does it; else zeros |
 //! | lock, lock_shared | `flock`: two opens in one process exclude each other too |

@@ -21,6 +21,7 @@ use crate::sync::Mutex;
 use disk::{Disk, Held};
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -197,6 +198,12 @@ pub(super) struct SimFile {
 }
 
 impl SimFile {
+    /// Makes a part durable.
+    pub(super) fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        self.disk.lock().inode(self.inode)?.sync_range(range);
+        Ok(())
+    }
+
     /// What a failed sync does.
     pub(super) fn lose_pages(&self) -> io::Result<()> {
         self.disk.lock().inode(self.inode)?.lose();
@@ -253,6 +260,12 @@ impl File for SimFile {
     /// As by `fallocate`: nothing was written.
     fn allocate(&self, len: u64) -> io::Result<u64> {
         write_zeros(self, 0, len).map(|()| 0)
+    }
+
+    /// As by `RWF_DSYNC`: what is dirty elsewhere in the file stays so.
+    fn write_through(&self, offset: u64, bytes: &[u8], _point: SyncPoint) -> io::Result<()> {
+        self.write_at(offset, bytes)?;
+        self.sync_range(offset..offset + bytes.len() as u64)
     }
 
     fn sync(&self, _point: SyncPoint) -> io::Result<()> {

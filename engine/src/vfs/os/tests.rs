@@ -23,12 +23,17 @@ fn writes_and_reads_at_offsets() {
     assert_eq!(mode(&path), 0o600);
     assert_eq!(kind(OsVfs.create(&path)), io::ErrorKind::AlreadyExists);
 
+    file.write_through(0, b"Head", SyncPoint::WalHeader).unwrap();
+    file.write_through(0, b"head", SyncPoint::WalHeader).unwrap();
+    assert_eq!(file.len().unwrap(), 8);
+
     let read = OsVfs.open(&path).unwrap();
     let mut out = [0; 4];
     read.read_at(2, &mut out).unwrap();
     assert_eq!(&out, b"adta");
     assert_eq!(kind(read.read_at(5, &mut out)), io::ErrorKind::UnexpectedEof);
     assert!(read.write_at(0, b"x").is_err());
+    assert!(read.write_through(0, b"x", SyncPoint::WalHeader).is_err());
     OsVfs.open_write(&path).unwrap().write_at(0, b"H").unwrap();
     assert_eq!(&*OsVfs.map(&path).unwrap(), b"Headtail");
 }

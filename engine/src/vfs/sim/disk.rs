@@ -4,6 +4,7 @@
 use super::pages::Pages;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -115,6 +116,26 @@ impl Inode {
             write.reach(&mut self.disk, write.count());
             // All of it reached the disk, so the length did too, holes before it included.
             self.disk.grow(write.len);
+        }
+    }
+
+    /// Makes the sectors of `range` durable and leaves the others as they are: what was written of these is still pending.
+    pub(super) fn sync_range(&mut self, range: Range<u64>) {
+        for write in std::mem::take(&mut self.pending) {
+            let (unit, count) = (SECTOR as u64, write.count());
+            let from = (range.start / unit).saturating_sub(write.offset / unit) as usize;
+            let to = range.end.div_ceil(unit).saturating_sub(write.offset / unit) as usize;
+            let (from, to) = (from.min(count), to.min(count));
+            let parts = [(0..from, false), (from..to, true), (to..count, false)];
+            for (part, durable) in parts.into_iter().filter(|(part, _)| !part.is_empty()) {
+                let sectors = &write.sectors[part.start * SECTOR..part.end * SECTOR];
+                let offset = write.offset + (part.start * SECTOR) as u64;
+                let part = Write { offset, sectors: sectors.into(), ..write };
+                match durable {
+                    true => part.reach(&mut self.disk, part.count()),
+                    false => self.pending.push(part),
+                }
+            }
         }
     }
 

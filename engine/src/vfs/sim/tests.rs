@@ -101,6 +101,25 @@ fn a_rename_to_another_directory_is_never_halved() {
 }
 
 #[test]
+fn a_write_through_makes_its_sectors_durable_and_no_others() {
+    let sim = disk();
+    let file = durable(&sim, "file", &[b'0'; 2048]);
+    let left = || bytes(&sim.power_cut(Cut::Drop), "file").unwrap();
+    file.write_at(0, &[b'1'; 2048]).unwrap();
+    file.write_through(600, &[b'2'; 500], POINT).unwrap();
+    let seen = bytes(&sim, "file").unwrap();
+    assert_eq!((&seen[599..601], &seen[1099..1101]), (&b"12"[..], &b"21"[..]));
+    assert_eq!(left()[512..1536], seen[512..1536], "the sectors of the write");
+    assert!(left()[..512].iter().chain(&left()[1536..]).all(|byte| *byte == b'0'), "the others");
+
+    file.write_at(1000, &[b'3'; 1000]).unwrap();
+    assert_eq!(left()[1000..1100], [b'2'; 100], "what comes later is dirty again");
+    file.sync(POINT).unwrap();
+    assert_eq!((&left()[..600], &left()[600..1000]), (&[b'1'; 600][..], &[b'2'; 400][..]));
+    assert_eq!((&left()[1000..2000], &left()[2000..]), (&[b'3'; 1000][..], &[b'1'; 48][..]));
+}
+
+#[test]
 fn a_failed_sync_is_forgotten_by_the_next() {
     let sim = disk();
     let file = durable(&sim, "a", &[1; 2048]);
