@@ -5,10 +5,11 @@
 //! that these blocks are in use now: a WAL that is synced is filled with zeros some MiB ahead of its frames ([`Wal::fill`]).
 //!
 //! Each use is a *life*: it begins with a header of a new number and a new random seed, durable before anything relies on it,
-//! so that what the lives before left behind never verifies. The header alone is made durable: of a life that nobody synced all
-//! is still in memory, and is overwritten there, or goes out with the first sync of the life after. [`Wal`] is one life; when its last holder lets it go, the file
-//! returns to the [`WalPool`] (invariant: whoever frees a generation keeps a holder of its log until both kept manifests do
-//! without it). Bytes: [`crate::format::frame`].
+//! so that what the lives before left behind never verifies. The header alone is written through: of a life that nobody synced
+//! much may still be only in memory, where the next life overwrites it. The first sync of that one writes out what is left of it,
+//! once for each file. [`Wal`] is one life; when its last holder lets it go, the file returns to the [`WalPool`] (invariant:
+//! whoever frees a generation keeps a holder of its log until both kept manifests do without it). Bytes:
+//! [`crate::format::frame`].
 
 use crate::error::{Error, Result, What};
 use crate::format::frame::{FRAME_HEADER_BYTES, WAL_HEADER_BYTES, WalHeader, value_sum};
@@ -279,7 +280,7 @@ impl WalPool {
 
     /// Makes the length of a file durable, which the header that comes next speaks of.
     fn settle(&self, file: &dyn File, path: &Path) -> Result<()> {
-        file.sync(SyncPoint::WalHeader).map_err(|e| Error::io("sync", path, e))
+        file.sync(SyncPoint::WalLength).map_err(|e| Error::io("sync", path, e))
     }
 
     /// Makes a file of zeros, and says how far it has been written. What a failure leaves behind is removed.

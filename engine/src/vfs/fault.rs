@@ -1,7 +1,7 @@
 //! Faults at a chosen I/O operation of a simulated disk.
 //!
 //! Every call of [`Vfs`] and [`File`] is one operation, numbered from 1, but for `len` and
-//! `random`, which do no I/O worth failing. A test runs once without a plan, reads
+//! `random`, which do no I/O worth failing, and `write_through`, which is a write and a sync. A test runs once without a plan, reads
 //! [`FaultVfs::ops`], and then runs once for each number.
 //!
 //! | fault | at its number | after it |

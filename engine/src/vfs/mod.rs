@@ -24,6 +24,8 @@ pub use map::{Mapping, Words};
 pub enum SyncPoint {
     /// The group commit: frames of one WAL.
     WalFrames,
+    /// The length of a WAL file, before a header speaks of it.
+    WalLength,
     /// The header of a WAL that gets a new number, before a seal names it or a frame goes in.
     WalHeader,
     /// The directory entry of a new WAL file.
@@ -56,8 +58,9 @@ pub enum SyncPoint {
 
 impl SyncPoint {
     /// All of them.
-    pub const ALL: [SyncPoint; 15] = [
+    pub const ALL: [SyncPoint; 16] = [
         SyncPoint::WalFrames,
+        SyncPoint::WalLength,
         SyncPoint::WalHeader,
         SyncPoint::WalDir,
         SyncPoint::Segment,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | create, open, open_write | `open`, never through a symbolic link |
 //! | read_at, write_at | `pread`, `pwrite`, until done |
-//! | write_through | `pwritev2` with `RWF_DSYNC`, where there is one; else `pwrite` and `fdatasync` |
+//! | write_through | `pwritev2` with `RWF_DSYNC` on Linux; else `pwrite` and `fdatasync` |
 //! | sync, sync_dir | `fdatasync` of the file, `fsync` of the directory |
 //! | allocate | `fallocate`, where there is one that does it; else zeros |
 //! | lock, lock_shared | `flock`: two opens in one process exclude each other too |
@@ -92,14 +92,15 @@ impl File for OsFile {
         }
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(target_os = "linux")]
     fn write_through(&self, offset: u64, bytes: &[u8], point: SyncPoint) -> io::Result<()> {
         use rustix::io::{ReadWriteFlags, pwritev2};
         let parts = [io::IoSlice::new(bytes)];
         match pwritev2(&self.0, &parts, offset, ReadWriteFlags::DSYNC) {
             Ok(written) if written == bytes.len() => Ok(()),
-            // It was cut short, or this system cannot do it: then in two steps.
-            Ok(_) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INTR) => {
+            // It was cut short, or this system cannot or may not do it: then in two steps, which tell what is really wrong.
+            Ok(_)
+            | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM | Errno::INTR) => {
                 self.write_at(offset, bytes)?;
                 self.sync(point)
             }

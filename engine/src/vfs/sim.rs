@@ -3,6 +3,7 @@
 //! | done | seen by programs | after a power cut |
 //! |---|---|---|
 //! | `write_at` | at once | not before `sync` of the file; until then [`Cut`] decides, by sectors |
+//! | `write_through` | at once | its sectors, and no others |
 //! | `sync` of a file | | its bytes and its length, but not its name |
 //! | `create`, `remove`, `rename` | at once | not before `sync_dir`; a rename is never halved |
 //! | `create_dir` | at once | at once |

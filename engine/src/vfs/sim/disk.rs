@@ -126,6 +126,10 @@ impl Inode {
             let from = (range.start / unit).saturating_sub(write.offset / unit) as usize;
             let to = range.end.div_ceil(unit).saturating_sub(write.offset / unit) as usize;
             let (from, to) = (from.min(count), to.min(count));
+            if from >= to {
+                self.pending.push(write);
+                continue;
+            }
             let parts = [(0..from, false), (from..to, true), (to..count, false)];
             for (part, durable) in parts.into_iter().filter(|(part, _)| !part.is_empty()) {
                 let sectors = &write.sectors[part.start * SECTOR..part.end * SECTOR];
