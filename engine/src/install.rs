@@ -28,6 +28,9 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// So much of a file is removed at once where others shall notice nothing: a disk that is told of it was busy for 0.3 ms.
+const PIECE_BYTES: u64 = 512 << 10;
+
 /// How often a manifest is written before it is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Copies {
@@ -200,21 +203,34 @@ impl Installer {
         Ok(written)
     }
 
-    fn remove(&self, freed: &Freed) {
-        let Some((kind, id, _)) = freed.file() else { return };
+    /// Removes a file, if `gently` piece by piece; tells `go_on` of each, and answers what it answered last.
+    fn remove(&self, freed: Freed, gently: bool, go_on: &mut dyn FnMut(u64) -> bool) -> bool {
+        let Some((kind, id, mut left)) = freed.file() else { return true };
+        // A segment is mapped as long as it is held.
+        drop(freed);
         if kind == FileKind::Value {
             // An open descriptor would keep the space taken.
             self.cell.current().shared.values.forget(id);
         }
         let path = self.dir.join(file_name(kind, id));
+        while gently && left > PIECE_BYTES {
+            // If it cannot be shortened it is removed as it is.
+            let Ok(shorter @ 1..) = self.vfs.shorten(&path, PIECE_BYTES) else { break };
+            go_on(left.saturating_sub(shorter));
+            left = shorter;
+        }
         if let Err(error) = self.vfs.remove(&path) {
             tracing::warn!(path = %path.display(), %error, "cannot remove a file nobody needs");
         }
+        go_on(left)
     }
 
     /// Removes the files that neither kept manifest names and nobody reads any more. It may take long, so `go_on` is told
-    /// the length of each, and leaves the others for the next time by answering false.
-    pub(crate) fn let_go(&self, go_on: &mut dyn FnMut(u64) -> bool) {
+    /// the length of each, or of each piece of one, and leaves the other files for the next time by answering false.
+    ///
+    /// `gently`: in pieces, between which others get at the disk. A file system may tell the disk at once what became free, and
+    /// the disk may sync nothing before it is done with that.
+    pub(crate) fn let_go(&self, gently: bool, go_on: &mut dyn FnMut(u64) -> bool) {
         let free: Vec<Freed> = {
             let mut state = self.state.lock();
             let ended = state.ended;
@@ -222,8 +238,7 @@ impl Installer {
         };
         let mut free = free.into_iter();
         for freed in free.by_ref() {
-            self.remove(&freed);
-            if !go_on(freed.file().map_or(0, |(.., bytes)| bytes)) {
+            if !self.remove(freed, gently, go_on) {
                 break;
             }
         }
@@ -241,7 +256,9 @@ impl Installer {
         let mut state = self.state.lock();
         state.ended = true;
         // Under the lock: who comes later must not find the directory given back and files still going.
-        std::mem::take(&mut state.pinned).iter().for_each(|freed| self.remove(freed));
+        for freed in std::mem::take(&mut state.pinned) {
+            self.remove(freed, false, &mut |_| true);
+        }
     }
 
     fn failed(&self, failure: WriteFailure) -> Error {

@@ -2,8 +2,8 @@
 //!
 //! A job says after each piece how much it wrote, and sleeps until the rate allows more. Unpaced writing in the background
 //! was measured to make the p99 of a synced commit ten times worse, whatever way it is written, and so does the removal of
-//! large files: the system is busy for 10 ms with one of 50 MiB, and a sync that comes then waits. Paced, they hit so few
-//! commits that it does not show.
+//! large files: the disk is busy for 10 ms with one of 50 MiB, and a sync that comes then waits. So files go in pieces too.
+//! Paced, all that hits so few commits, and for so short a time, that it does not show.
 //!
 //! Only a node that is *live* is spared, that is one that makes synced commits; nobody else would notice. Not paced
 //! either: jobs of a bulk load, of a store whose runs have become many, and with `Background::Stepped`.

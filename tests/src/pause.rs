@@ -15,6 +15,8 @@ pub enum At {
     Write(&'static str),
     /// A sync made for this.
     Sync(SyncPoint),
+    /// The end of a file goes: stops when it has gone.
+    Shorten,
 }
 
 #[derive(Debug, Default)]
@@ -148,6 +150,11 @@ impl PauseVfs {
         wait_while(&self.shared, |state| !state.stopped);
     }
 
+    /// Has it stopped?
+    pub fn has_stopped(&self) -> bool {
+        lock(&self.shared).stopped
+    }
+
     /// Lets it go on.
     pub fn release(&self) {
         *lock(&self.shared) = State::default();
@@ -175,6 +182,11 @@ impl Vfs for PauseVfs {
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.inner.remove(path)
+    }
+    fn shorten(&self, path: &Path, bytes: u64) -> io::Result<u64> {
+        let left = self.inner.shorten(path, bytes)?;
+        pass(&self.shared, |at| at == At::Shorten);
+        Ok(left)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.inner.rename(from, to)

@@ -3,18 +3,26 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use rollstore::{
-    Background, Database, Define, Durability, Gc, GcPlan, GcReport, Indexable, IndexedFile, Job,
-    Keep, Options,
+    Background, Collection, Database, Define, Durability, Gc, GcPlan, GcReport, Indexable,
+    IndexedFile, Job, Keep, Options,
 };
-use rollstore_engine::vfs::sim::SimVfs;
+use rollstore_engine::vfs::Vfs;
+use rollstore_engine::vfs::sim::{Cut, SimVfs};
+use rollstore_tests::pause::{At, PauseVfs, ends};
+use rollstore_tests::sample::noise;
 use std::sync::Arc;
+use std::thread;
 
 const FILE: Define<IndexedFile<u32, u32, Vec<u8>>> = Define::new("file");
 
 fn open(disk: &SimVfs) -> Database {
+    open_with(disk.clone(), Background::Stepped)
+}
+
+fn open_with(vfs: impl Vfs + 'static, background: Background) -> Database {
     let mut options = Options::default();
-    options.background = Background::Stepped;
-    Database::open_on(Arc::new(disk.clone()), "/db", options).unwrap()
+    options.background = background;
+    Database::open_on(Arc::new(vfs), "/db", options).unwrap()
 }
 
 fn value(n: u32) -> Vec<u8> {
@@ -86,6 +94,61 @@ fn what_a_collection_drops_is_gone_before_it_copies() {
 
 fn len(disk: &SimVfs, name: &str) -> u64 {
     disk.read_file(format!("/db/{name}")).map_or(0, |bytes| bytes.len() as u64)
+}
+
+/// Writes a large value file for a node that makes synced commits and collects all but the last of them; waits until it has
+/// begun to remove the file, piece by piece, and answers the collection. `None`: the node was taken for idle.
+fn begin_to_remove(db: &Database, vfs: &PauseVfs) -> Option<Collection> {
+    let file = db.store(FILE).unwrap();
+    let mut batch = db.batch();
+    (0..1500).for_each(|n| file.append(&mut batch, &n, &n, &noise(n.into(), 1000)));
+    batch.commit(Durability::Buffered).unwrap();
+    db.flush().unwrap();
+    vfs.arm(At::Shorten);
+    file.append_now(&5000, &1, &value(1), Durability::Sync).unwrap();
+    let Gc::Started(run) = db.gc(GcPlan::new().keep(Keep::retain(&file, [5000]))).unwrap() else {
+        unreachable!("the one before has ended");
+    };
+    while !run.is_finished() {
+        if vfs.has_stopped() {
+            return Some(run);
+        }
+        thread::yield_now();
+    }
+    None
+}
+
+/// A synced commit waited for 10 ms when a file of 48 MiB was removed, for the disk was told of all of it at once.
+#[test]
+fn a_live_node_gives_a_large_file_back_in_pieces() {
+    ends(|| {
+        let disk = SimVfs::new(1);
+        let vfs = PauseVfs::new(Arc::new(disk.clone()));
+        let db = open_with(vfs.clone(), Background::Threads);
+        // A node is live for a second after a synced commit, and nobody can promise that a thread runs within that.
+        let run =
+            std::iter::repeat_with(|| begin_to_remove(&db, &vfs)).find_map(|run| run).unwrap();
+        let values = || disk.names("/db").into_iter().filter(|name| name.starts_with("value"));
+        let left = values().map(|name| len(&disk, &name)).max().unwrap();
+        assert!((700_000..1_200_000).contains(&left), "{left} bytes are left");
+        let file = db.store(FILE).unwrap();
+        file.append_now(&5001, &2, &value(2), Durability::Sync).unwrap();
+        for after in [disk.process_kill(), disk.power_cut(Cut::Drop), disk.power_cut(Cut::Keep)] {
+            let db = open(&after);
+            let damage = &mut |error| panic!("{error}");
+            db.engine().verify(damage, &mut |_| true).unwrap();
+            let file = db.store(FILE).unwrap();
+            assert_eq!(file.read(&5001).unwrap(), Some((value(2), 2)));
+            assert_eq!(file.read(&5000).unwrap(), Some((value(1), 1)));
+            assert_eq!(file.read(&7).unwrap(), None);
+            db.close().unwrap();
+            assert!(after.names("/db").iter().all(|name| len(&after, name) != left));
+        }
+        vfs.release();
+        run.wait().unwrap();
+        db.close().unwrap();
+        assert!(values().all(|name| len(&disk, &name) < 10_000), "{:?}", disk.names("/db"));
+    });
 }
 
 /// Each of many stores had less than a tenth of what is dead, so none was looked at, and the disk grew over its bound.

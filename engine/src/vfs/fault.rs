@@ -219,6 +219,11 @@ impl Vfs for FaultVfs {
         self.sim.remove(path)
     }
 
+    fn shorten(&self, path: &Path, bytes: u64) -> io::Result<u64> {
+        self.count("shorten", path)?;
+        self.sim.shorten(path, bytes)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.count("rename", from)?;
         self.sim.rename(from, to)

@@ -6,6 +6,7 @@
 //! | read_at, write_at | `pread`, `pwrite`, until done |
 //! | write_through | `pwritev2` with `RWF_DSYNC` on Linux; else `pwrite` and `fdatasync` |
 //! | sync, sync_dir | `fdatasync` of the file, `fsync` of the directory |
+//! | shorten | `ftruncate`, of a file with one name |
 //! | allocate | `fallocate`, where there is one that does it; else zeros |
 //! | lock, lock_shared | `flock`: two opens in one process exclude each other too |
 //!
@@ -22,7 +23,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs::{self, DirBuilder, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -133,6 +134,17 @@ impl Vfs for OsVfs {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn shorten(&self, path: &Path, bytes: u64) -> io::Result<u64> {
+        let file = options().write(true).open(path)?;
+        let metadata = file.metadata()?;
+        if metadata.nlink() > 1 {
+            return Ok(0);
+        }
+        let left = metadata.len().saturating_sub(bytes);
+        file.set_len(left)?;
+        Ok(left)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -150,6 +150,12 @@ impl Vfs for SimVfs {
         self.disk.lock().remove(path)
     }
 
+    fn shorten(&self, path: &Path, bytes: u64) -> io::Result<u64> {
+        let mut disk = self.disk.lock();
+        let inode = disk.find(path)?;
+        Ok(disk.inode(inode)?.shorten(bytes))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.disk.lock().rename(from, to)
     }

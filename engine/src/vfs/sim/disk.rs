@@ -143,6 +143,16 @@ impl Inode {
         }
     }
 
+    /// Takes up to `bytes` off the end, says how many are left. The disk has it at once: nothing worse can become of a file whose
+    /// name is to go.
+    pub(super) fn shorten(&mut self, bytes: u64) -> u64 {
+        self.sync();
+        let left = self.cache.len().saturating_sub(bytes);
+        self.cache.cut(left);
+        self.disk.cut(left);
+        left
+    }
+
     /// A sync that failed: what was dirty can still be read and will never be written.
     pub(super) fn lose(&mut self) {
         self.pending.clear();

@@ -28,6 +28,13 @@ impl Pages {
         self.len = self.len.max(len);
     }
 
+    /// Makes it at most `len` bytes long.
+    pub(super) fn cut(&mut self, len: u64) {
+        let mut bytes = self.to_vec();
+        bytes.truncate(len as usize);
+        *self = Pages::new(&bytes);
+    }
+
     /// Stores `bytes` without changing the length; what lies behind it shows once it has grown.
     pub(super) fn put(&mut self, offset: u64, bytes: &[u8]) {
         let pages = Arc::make_mut(&mut self.pages);
@@ -99,5 +106,11 @@ mod tests {
         assert_eq!(two.to_vec(), [1; 9000]);
         assert_eq!(one.to_vec()[4094..4098], [1, 2, 2, 1]);
         assert_eq!(one.len(), 9000);
+        one.cut(4096);
+        one.cut(5000);
+        assert_eq!((one.len(), one.to_vec()[4095]), (4096, 2));
+        one.grow(9000);
+        assert_eq!(one.to_vec()[4096..], [0; 9000 - 4096]);
+        assert_eq!(two.to_vec(), [1; 9000]);
     }
 }
