@@ -28,7 +28,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// So much of a file is removed at once where others shall notice nothing: a disk that is told of it was busy for 0.3 ms.
+/// So much of a file is removed at once where others shall notice nothing: a disk that is told of it is busy for 0.1 to 0.2 ms.
 const PIECE_BYTES: u64 = 512 << 10;
 
 /// How often a manifest is written before it is reported.
@@ -203,21 +203,30 @@ impl Installer {
         Ok(written)
     }
 
-    /// Removes a file, if `gently` piece by piece; tells `go_on` of each, and answers what it answered last.
-    fn remove(&self, freed: Freed, gently: bool, go_on: &mut dyn FnMut(u64) -> bool) -> bool {
+    /// Removes a file that nobody else holds, piece by piece as long as it is to go `gently`; tells `go_on` of each piece, and answers
+    /// what it answered last.
+    fn remove(
+        &self,
+        freed: Freed,
+        gently: &dyn Fn() -> bool,
+        go_on: &mut dyn FnMut(u64) -> bool,
+    ) -> bool {
         let Some((kind, id, mut left)) = freed.file() else { return true };
-        // A segment is mapped as long as it is held.
+        // First of all: this is the last one, and with it the mapping of a segment ends, which must not see its file shortened.
         drop(freed);
         if kind == FileKind::Value {
             // An open descriptor would keep the space taken.
             self.cell.current().shared.values.forget(id);
         }
         let path = self.dir.join(file_name(kind, id));
-        while gently && left > PIECE_BYTES {
-            // If it cannot be shortened it is removed as it is.
-            let Ok(shorter @ 1..) = self.vfs.shorten(&path, PIECE_BYTES) else { break };
-            go_on(left.saturating_sub(shorter));
-            left = shorter;
+        while left > PIECE_BYTES && gently() {
+            // At the ends of pieces, so that no file system has to write what remains of a block.
+            let len = (left - 1) / PIECE_BYTES * PIECE_BYTES;
+            if !self.vfs.shorten(&path, len).unwrap_or(false) {
+                break; // then it goes as it is
+            }
+            go_on(left - len);
+            left = len;
         }
         if let Err(error) = self.vfs.remove(&path) {
             tracing::warn!(path = %path.display(), %error, "cannot remove a file nobody needs");
@@ -228,9 +237,9 @@ impl Installer {
     /// Removes the files that neither kept manifest names and nobody reads any more. It may take long, so `go_on` is told
     /// the length of each, or of each piece of one, and leaves the other files for the next time by answering false.
     ///
-    /// `gently`: in pieces, between which others get at the disk. A file system may tell the disk at once what became free, and
-    /// the disk may sync nothing before it is done with that.
-    pub(crate) fn let_go(&self, gently: bool, go_on: &mut dyn FnMut(u64) -> bool) {
+    /// As long as `gently` says yes, in pieces, between which others get at the disk: a file system may tell the disk at once what
+    /// became free, and the disk may sync nothing before it is done with that.
+    pub(crate) fn let_go(&self, gently: &dyn Fn() -> bool, go_on: &mut dyn FnMut(u64) -> bool) {
         let free: Vec<Freed> = {
             let mut state = self.state.lock();
             let ended = state.ended;
@@ -255,9 +264,10 @@ impl Installer {
     pub(crate) fn end(&self) {
         let mut state = self.state.lock();
         state.ended = true;
-        // Under the lock: who comes later must not find the directory given back and files still going.
+        // Under the lock: who comes later must not find the directory given back and files still going. And each as a whole:
+        // snapshots may still map them.
         for freed in std::mem::take(&mut state.pinned) {
-            self.remove(freed, false, &mut |_| true);
+            self.remove(freed, &|| false, &mut |_| true);
         }
     }
 

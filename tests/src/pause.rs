@@ -15,7 +15,7 @@ pub enum At {
     Write(&'static str),
     /// A sync made for this.
     Sync(SyncPoint),
-    /// The end of a file goes: stops when it has gone.
+    /// A file is shortened: stops when it has been.
     Shorten,
 }
 
@@ -183,10 +183,10 @@ impl Vfs for PauseVfs {
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.inner.remove(path)
     }
-    fn shorten(&self, path: &Path, bytes: u64) -> io::Result<u64> {
-        let left = self.inner.shorten(path, bytes)?;
+    fn shorten(&self, path: &Path, len: u64) -> io::Result<bool> {
+        let shortened = self.inner.shorten(path, len)?;
         pass(&self.shared, |at| at == At::Shorten);
-        Ok(left)
+        Ok(shortened)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.inner.rename(from, to)

@@ -323,10 +323,10 @@ impl Core {
         Ok(bytes)
     }
 
-    /// Removes files that nobody needs, at the pace of `errand`: the system is as busy with a removal as with writing half as
-    /// much.
+    /// Removes files that nobody needs, at the pace of `errand` and, while there is one, in pieces: the system is as busy with a
+    /// removal as with writing half as much.
     pub(super) fn let_go(&self, errand: Errand<'_>) {
-        self.installer.let_go(self.pacer.rate() > 0, &mut |bytes| {
+        self.installer.let_go(&|| self.pacer.rate() > 0, &mut |bytes| {
             // A wait that is cut short only means that the rest goes without waits.
             drop(self.pacer.spend(bytes / 2, errand));
             true
@@ -335,13 +335,13 @@ impl Core {
 
     /// The same without regard to the pace.
     pub(crate) fn let_go_at_once(&self) {
-        self.installer.let_go(false, &mut |_| true);
+        self.installer.let_go(&|| false, &mut |_| true);
     }
 
     /// The same of some files: merges shall not wait for many.
     fn let_some_go(&self) {
         let mut removed = 0;
-        self.installer.let_go(self.pacer.rate() > 0, &mut |bytes| {
+        self.installer.let_go(&|| self.pacer.rate() > 0, &mut |bytes| {
             removed += bytes;
             self.pacer.spend(bytes / 2, OWN).is_ok() && removed < REMOVED_BYTES
         });

@@ -219,9 +219,9 @@ impl Vfs for FaultVfs {
         self.sim.remove(path)
     }
 
-    fn shorten(&self, path: &Path, bytes: u64) -> io::Result<u64> {
+    fn shorten(&self, path: &Path, len: u64) -> io::Result<bool> {
         self.count("shorten", path)?;
-        self.sim.shorten(path, bytes)
+        self.sim.shorten(path, len)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

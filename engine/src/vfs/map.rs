@@ -1,7 +1,8 @@
 //! Mappings, of whole files to be read, and of memory of their own: the one place with `unsafe` in the product.
 //!
-//! A mapping is as sound as the file is constant. Files that are mapped are written once, synced,
-//! never changed or truncated afterwards, and removed by name only, which leaves a mapping whole.
+//! A mapping is as sound as the file is constant. Files that are mapped are written once, synced, and
+//! never changed as long as anybody maps them; what removes them by name leaves a mapping whole, and
+//! they are shortened only after the last one has ended.
 //! Where a disk may go away under the program (a network drive) or others may touch the files, an
 //! option of the database holds their bytes on the heap instead.
 
@@ -26,9 +27,11 @@ enum Bytes {
 #[expect(unsafe_code, reason = "a mapping is the only way to share the page cache; argued below")]
 pub(super) fn map_file(file: impl MmapAsRawDesc) -> io::Result<Mapping> {
     // SAFETY: the slice must not change while it is borrowed. The engine maps only files that are
-    // complete and write-once: no code path opens one of them for writing again, truncates it or
-    // replaces its bytes, and removing its name keeps the inode for as long as it is mapped. The
-    // directory is locked against other writers and its files are 0600 in a 0700 directory.
+    // complete and write-once: no code path replaces the bytes of one, and removing its name keeps
+    // the inode for as long as it is mapped. One path opens it for writing again and truncates it:
+    // `Installer::remove`, which has dropped the last `Arc` of the segment, and with it the mapping,
+    // before; no other can be made, for no Version has the file any more. The directory is locked
+    // against other writers and its files are 0600 in a 0700 directory.
     let map = unsafe { Mmap::map(file)? };
     if map.is_empty() {
         return Ok(Mapping::heap(Vec::new()));

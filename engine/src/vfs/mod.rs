@@ -1,9 +1,9 @@
 //! The seam between the engine and the disk: few verbs, object-safe, nothing the engine does not need.
 //!
 //! Rules of the seam. Only WAL files are ever overwritten; every other file is written from front to back, synced, and
-//! never changed again; only its end may go a little ahead of the rest, when nobody needs it any more. A new name is durable only after [`Vfs::sync_dir`]. A sync that failed is never tried again: the
-//! system may have marked the lost pages clean. Every sync says which [`SyncPoint`] it is, so that a test can leave each
-//! one out and see that it is needed.
+//! never changed again, until nobody needs it: then it may be shortened before it is removed. A new name is durable only
+//! after [`Vfs::sync_dir`]. A sync that failed is never tried again: the system may have marked the lost pages clean. Every
+//! sync says which [`SyncPoint`] it is, so that a test can leave each one out and see that it is needed.
 
 use std::fmt;
 use std::io;
@@ -149,10 +149,10 @@ pub trait Vfs: Send + Sync + fmt::Debug {
     fn map(&self, path: &Path) -> io::Result<Mapping>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Takes up to `bytes` off the end of a file that is to be removed, and says how many it has left. A file that has another name
-    /// too, as a copy made of hard links has, stays as it is, and so does one where it is not possible: those have none left to take.
-    fn shorten(&self, _path: &Path, _bytes: u64) -> io::Result<u64> {
-        Ok(0)
+    /// Shortens a file that is to be removed to `len` bytes; nobody has it open or mapped. False, and it stays as it is, if it has
+    /// another name too, as in a copy made of hard links, or where it cannot be done.
+    fn shorten(&self, _path: &Path, _len: u64) -> io::Result<bool> {
+        Ok(false)
     }
     /// Renames a file, replacing one of the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;

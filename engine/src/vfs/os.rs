@@ -136,15 +136,16 @@ impl Vfs for OsVfs {
         fs::remove_file(path)
     }
 
-    fn shorten(&self, path: &Path, bytes: u64) -> io::Result<u64> {
+    fn shorten(&self, path: &Path, len: u64) -> io::Result<bool> {
         let file = options().write(true).open(path)?;
         let metadata = file.metadata()?;
         if metadata.nlink() > 1 {
-            return Ok(0);
+            return Ok(false);
         }
-        let left = metadata.len().saturating_sub(bytes);
-        file.set_len(left)?;
-        Ok(left)
+        if metadata.len() > len {
+            file.set_len(len)?;
+        }
+        Ok(true)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

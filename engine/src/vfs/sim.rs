@@ -6,6 +6,7 @@
 //! | `write_through` | at once | its sectors, and no others |
 //! | `sync` of a file | | its bytes and its length, but not its name |
 //! | `create`, `remove`, `rename` | at once | not before `sync_dir`; a rename is never halved |
+//! | `shorten` | at once, unless somebody has it open | at once |
 //! | `create_dir` | at once | at once |
 //! | a `sync` that failed | bytes still readable | never: no later sync writes them |
 //!
@@ -150,10 +151,15 @@ impl Vfs for SimVfs {
         self.disk.lock().remove(path)
     }
 
-    fn shorten(&self, path: &Path, bytes: u64) -> io::Result<u64> {
+    fn shorten(&self, path: &Path, len: u64) -> io::Result<bool> {
         let mut disk = self.disk.lock();
         let inode = disk.find(path)?;
-        Ok(disk.inode(inode)?.shorten(bytes))
+        let inode = disk.inode(inode)?;
+        if inode.handles > 0 {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        inode.shorten(len);
+        Ok(true)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

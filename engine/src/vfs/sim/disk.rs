@@ -143,14 +143,11 @@ impl Inode {
         }
     }
 
-    /// Takes up to `bytes` off the end, says how many are left. The disk has it at once: nothing worse can become of a file whose
-    /// name is to go.
-    pub(super) fn shorten(&mut self, bytes: u64) -> u64 {
+    /// Makes it at most `len` bytes long, on the disk too: that it is whole again after a power cut is of no interest.
+    pub(super) fn shorten(&mut self, len: u64) {
         self.sync();
-        let left = self.cache.len().saturating_sub(bytes);
-        self.cache.cut(left);
-        self.disk.cut(left);
-        left
+        self.cache.cut(len);
+        self.disk.cut(len);
     }
 
     /// A sync that failed: what was dirty can still be read and will never be written.
