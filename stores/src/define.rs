@@ -149,7 +149,7 @@ impl Handle {
     /// The fixed part that `key` is bound to: the value of a table, the header of a file.
     pub(crate) fn fixed<K: Key, V: FixedCodec>(&self, key: &K::Item) -> Result<Option<V::Item>> {
         with_bytes::<K, _>(key, |key| {
-            let found = self.read(|view| view.get(&self.store, key, V::decode))?;
+            let found = self.read(|view| view.get(&self.store, key, V::decode));
             self.decoded(Some(key), found)
         })
     }
@@ -176,9 +176,15 @@ impl Handle {
     pub(crate) fn decoded<T>(
         &self,
         key: Option<&[u8]>,
-        found: Option<std::result::Result<T, DecodeError>>,
+        found: Result<Option<std::result::Result<T, DecodeError>>>,
     ) -> Result<Option<T>> {
-        found.transpose().map_err(|error| self.refused(key, error))
+        // Each case by itself, so that nothing is moved before it is known what it is: that costs as much as a part of the lookup.
+        match found {
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(value))) => Ok(Some(value)),
+            Ok(Some(Err(error))) => Err(self.refused(key, error)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Damage that the codec of this store saw: the checksums hold, the bytes make no sense.

@@ -142,13 +142,7 @@ impl Segment {
     #[inline]
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Result<Option<EntryRef<'_>>, Fault> {
         if self.identity.shape.order == KeyOrder::Sorted {
-            if !self.may_span(key) {
-                return Ok(None);
-            }
-            return Ok(match self.find_sorted(key)? {
-                Found::Entry(entry) => Some(entry),
-                Found::Before(_) => None,
-            });
+            return self.get_sorted(key);
         }
         let at = line_of(hash, self.trailer.units);
         let line = self.line(at)?;
@@ -169,6 +163,18 @@ impl Segment {
             Found::Entry(entry) => Ok(Some(entry)),
             Found::Before(_) => Ok(None),
         }
+    }
+
+    /// The entry of a sorted `key`. It stays by itself: as a part of the lookup of a hashed key it makes that slower.
+    #[inline(never)]
+    fn get_sorted(&self, key: &[u8]) -> Result<Option<EntryRef<'_>>, Fault> {
+        if !self.may_span(key) {
+            return Ok(None);
+        }
+        Ok(match self.find_sorted(key)? {
+            Found::Entry(entry) => Some(entry),
+            Found::Before(_) => None,
+        })
     }
 
     /// Begins to bring the line of a hash near, and waits for nothing; what is there is not looked at.
