@@ -52,7 +52,7 @@ pub(crate) struct Installed {
 #[derive(Debug)]
 enum Freed {
     /// The log of a generation, which goes back to the pool; the memory of the generation does not wait for that.
-    Log(#[expect(dead_code, reason = "held, for the log to stay")] Arc<Wal>),
+    Log(Arc<Wal>),
     Segment(Arc<Segment>),
     Mask(Arc<Mask>),
     Values(Arc<ValueFileInfo>),
@@ -66,6 +66,16 @@ impl Freed {
             Freed::Mask(mask) => Arc::strong_count(mask) == 1,
             Freed::Segment(segment) => Arc::strong_count(segment) == 1,
             Freed::Values(info) => Arc::strong_count(info) == 1,
+        }
+    }
+
+    /// Lets go of it, a mapping included; says whether nobody else holds it.
+    fn was_last(self) -> bool {
+        match self {
+            Freed::Log(wal) => Arc::into_inner(wal).is_some(),
+            Freed::Segment(segment) => Arc::into_inner(segment).is_some(),
+            Freed::Mask(mask) => Arc::into_inner(mask).is_some(),
+            Freed::Values(info) => Arc::into_inner(info).is_some(),
         }
     }
 
@@ -203,8 +213,8 @@ impl Installer {
         Ok(written)
     }
 
-    /// Removes a file that nobody else holds, piece by piece as long as it is to go `gently`; tells `go_on` of each piece, and answers
-    /// what it answered last.
+    /// Removes a file, if nobody else holds it piece by piece as long as it is to go `gently`; tells `go_on` of each piece, and
+    /// answers what it answered last.
     fn remove(
         &self,
         freed: Freed,
@@ -212,18 +222,19 @@ impl Installer {
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> bool {
         let Some((kind, id, mut left)) = freed.file() else { return true };
-        // First of all: this is the last one, and with it the mapping of a segment ends, which must not see its file shortened.
-        drop(freed);
+        // A mapping, which must not see its file shortened, has ended with it.
+        let last = freed.was_last();
         if kind == FileKind::Value {
             // An open descriptor would keep the space taken.
             self.cell.current().shared.values.forget(id);
         }
         let path = self.dir.join(file_name(kind, id));
-        while left > PIECE_BYTES && gently() {
+        while last && left > PIECE_BYTES && gently() {
             // At the ends of pieces, so that no file system has to write what remains of a block.
             let len = (left - 1) / PIECE_BYTES * PIECE_BYTES;
-            if !self.vfs.shorten(&path, len).unwrap_or(false) {
-                break; // then it goes as it is
+            if let Err(error) = self.vfs.shorten(&path, len) {
+                tracing::debug!(path = %path.display(), %error, "a file is removed as a whole");
+                break;
             }
             go_on(left - len);
             left = len;
@@ -264,8 +275,7 @@ impl Installer {
     pub(crate) fn end(&self) {
         let mut state = self.state.lock();
         state.ended = true;
-        // Under the lock: who comes later must not find the directory given back and files still going. And each as a whole:
-        // snapshots may still map them.
+        // Under the lock: who comes later must not find the directory given back and files still going.
         for freed in std::mem::take(&mut state.pinned) {
             self.remove(freed, &|| false, &mut |_| true);
         }

@@ -37,8 +37,8 @@ pub struct Stats {
     pub pinned_bytes: u64,
     /// Bytes that merges have to write now. It rises while flushes bring runs faster than they are merged.
     pub merge_debt_bytes: u64,
-    /// Most bytes a second that background jobs write now; 0: there is no bound, for nobody makes synced commits or a bulk
-    /// load is under way.
+    /// Most bytes a second that background jobs write now; 0: there is no bound, for nobody makes synced commits, a bulk load
+    /// is under way, or the database is closed.
     pub pace_bytes: u64,
     /// Bytes of segments and value files that flushes have written since the open.
     pub flushed_bytes: u64,

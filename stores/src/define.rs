@@ -149,8 +149,13 @@ impl Handle {
     /// The fixed part that `key` is bound to: the value of a table, the header of a file.
     pub(crate) fn fixed<K: Key, V: FixedCodec>(&self, key: &K::Item) -> Result<Option<V::Item>> {
         with_bytes::<K, _>(key, |key| {
-            let found = self.read(|view| view.get(&self.store, key, V::decode));
-            self.decoded(Some(key), found)
+            // Each case by itself: what is moved before it is known what it is costs a part of the lookup (`View::get`).
+            match self.read(|view| view.get(&self.store, key, V::decode)) {
+                Ok(None) => Ok(None),
+                Ok(Some(Ok(fixed))) => Ok(Some(fixed)),
+                Ok(Some(Err(error))) => Err(self.refused(Some(key), error)),
+                Err(error) => Err(error),
+            }
         })
     }
 
@@ -176,15 +181,9 @@ impl Handle {
     pub(crate) fn decoded<T>(
         &self,
         key: Option<&[u8]>,
-        found: Result<Option<std::result::Result<T, DecodeError>>>,
+        found: Option<std::result::Result<T, DecodeError>>,
     ) -> Result<Option<T>> {
-        // Each case by itself, so that nothing is moved before it is known what it is: that costs as much as a part of the lookup.
-        match found {
-            Ok(None) => Ok(None),
-            Ok(Some(Ok(value))) => Ok(Some(value)),
-            Ok(Some(Err(error))) => Err(self.refused(key, error)),
-            Err(error) => Err(error),
-        }
+        found.transpose().map_err(|error| self.refused(key, error))
     }
 
     /// Damage that the codec of this store saw: the checksums hold, the bytes make no sense.

@@ -154,9 +154,9 @@ impl<K: Key, H: FixedCodec, V: Codec, Kind, M> File<K, H, V, Kind, M> {
     /// The value of `key` and its header, `None` if it is not there. Damage is an error and never `None`.
     pub fn read(&self, key: &K::Item) -> Result<Option<(V::Item, H::Item)>> {
         with_bytes::<K, _>(key, |key| {
-            let found = self.handle.read(|view| view.read(self.handle.store(), key, H::decode));
-            let both = |(header, value)| Ok((V::decode_shared(&value)?, header?));
-            self.handle.decoded(Some(key), found.map(|found| found.map(both)))
+            let found = self.handle.read(|view| view.read(self.handle.store(), key, H::decode))?;
+            let both = found.map(|(header, value)| Ok((V::decode_shared(&value)?, header?)));
+            self.handle.decoded(Some(key), both)
         })
     }
 

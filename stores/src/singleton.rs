@@ -69,9 +69,8 @@ impl<V, M> Singleton<V, M> {
 impl<V: Codec, M> Singleton<V, M> {
     /// The value, `None` if there is none. Damage is an error and never `None`.
     pub fn read(&self) -> Result<Option<V::Item>> {
-        let found = self.handle.read(|view| view.singleton(self.handle.store()));
-        let decode = |bytes| V::decode_shared(&bytes);
-        self.handle.decoded(None, found.map(|found| found.map(decode)))
+        let found = self.handle.read(|view| view.singleton(self.handle.store()))?;
+        self.handle.decoded(None, found.map(|bytes| V::decode_shared(&bytes)))
     }
 }
 

@@ -183,10 +183,10 @@ impl Vfs for PauseVfs {
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.inner.remove(path)
     }
-    fn shorten(&self, path: &Path, len: u64) -> io::Result<bool> {
-        let shortened = self.inner.shorten(path, len)?;
+    fn shorten(&self, path: &Path, len: u64) -> io::Result<()> {
+        self.inner.shorten(path, len)?;
         pass(&self.shared, |at| at == At::Shorten);
-        Ok(shortened)
+        Ok(())
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.inner.rename(from, to)

@@ -12,6 +12,7 @@ use rollstore_tests::pause::{At, PauseVfs, ends};
 use rollstore_tests::sample::noise;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 const FILE: Define<IndexedFile<u32, u32, Vec<u8>>> = Define::new("file");
 
@@ -110,6 +111,7 @@ fn begin_to_remove(db: &Database, disk: &SimVfs, vfs: &PauseVfs) -> Option<Colle
     (0..1500).for_each(|n| file.append(&mut batch, &n, &n, &noise(n.into(), 1000)));
     batch.commit(Durability::Buffered).unwrap();
     db.flush().unwrap();
+    assert!(file.read(&7).unwrap().is_some(), "and the file is open now");
     vfs.arm(At::Shorten);
     file.append_now(&5000, &1, &value(1), Durability::Sync).unwrap();
     let Gc::Started(run) = db.gc(GcPlan::new().keep(Keep::retain(&file, [5000]))).unwrap() else {
@@ -120,7 +122,7 @@ fn begin_to_remove(db: &Database, disk: &SimVfs, vfs: &PauseVfs) -> Option<Colle
         if vfs.has_stopped() {
             return Some(run);
         }
-        thread::yield_now();
+        thread::sleep(Duration::from_millis(1));
     }
     run.wait().unwrap();
     None
@@ -134,7 +136,7 @@ fn a_live_node_gives_a_large_file_back_in_pieces() {
         let vfs = PauseVfs::new(Arc::new(disk.clone()));
         let db = open_with(vfs.clone(), Background::Threads);
         // A node is live for a second after a synced commit, and nobody can promise that a thread runs within that.
-        let mut begun = std::iter::repeat_with(|| begin_to_remove(&db, &disk, &vfs));
+        let mut begun = (0..20).map(|_| begin_to_remove(&db, &disk, &vfs));
         let run = begun.find_map(|run| run).unwrap();
         let left = large(&disk);
         let file = db.store(FILE).unwrap();

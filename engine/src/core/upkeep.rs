@@ -323,7 +323,7 @@ impl Core {
         Ok(bytes)
     }
 
-    /// Removes files that nobody needs, at the pace of `errand` and, while there is one, in pieces: the system is as busy with a
+    /// Removes files that nobody needs, at the pace of `errand`, in pieces while the node is live: the system is as busy with a
     /// removal as with writing half as much.
     pub(super) fn let_go(&self, errand: Errand<'_>) {
         self.installer.let_go(&|| self.pacer.rate() > 0, &mut |bytes| {

@@ -219,7 +219,7 @@ impl Vfs for FaultVfs {
         self.sim.remove(path)
     }
 
-    fn shorten(&self, path: &Path, len: u64) -> io::Result<bool> {
+    fn shorten(&self, path: &Path, len: u64) -> io::Result<()> {
         self.count("shorten", path)?;
         self.sim.shorten(path, len)
     }

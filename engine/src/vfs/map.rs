@@ -29,9 +29,10 @@ pub(super) fn map_file(file: impl MmapAsRawDesc) -> io::Result<Mapping> {
     // SAFETY: the slice must not change while it is borrowed. The engine maps only files that are
     // complete and write-once: no code path replaces the bytes of one, and removing its name keeps
     // the inode for as long as it is mapped. One path opens it for writing again and truncates it:
-    // `Installer::remove`, which has dropped the last `Arc` of the segment, and with it the mapping,
-    // before; no other can be made, for no Version has the file any more. The directory is locked
-    // against other writers and its files are 0600 in a 0700 directory.
+    // `Installer::remove`, only if the `Arc` of the segment that it dropped before, and with it the
+    // mapping, was the last. No other is made: a file is mapped by who has just written it, under a
+    // number that is never used again, and by an open that finds it in a manifest. The directory is
+    // locked against other writers and its files are 0600 in a 0700 directory.
     let map = unsafe { Mmap::map(file)? };
     if map.is_empty() {
         return Ok(Mapping::heap(Vec::new()));

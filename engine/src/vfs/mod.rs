@@ -149,10 +149,10 @@ pub trait Vfs: Send + Sync + fmt::Debug {
     fn map(&self, path: &Path) -> io::Result<Mapping>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Shortens a file that is to be removed to `len` bytes; nobody has it open or mapped. False, and it stays as it is, if it has
-    /// another name too, as in a copy made of hard links, or where it cannot be done.
-    fn shorten(&self, _path: &Path, _len: u64) -> io::Result<bool> {
-        Ok(false)
+    /// Makes a file that is about to be removed at most `len` bytes long; nobody has it open or mapped. An error, and it stays as
+    /// it is, if it has another name too, as in a copy made of hard links, or where it cannot be done.
+    fn shorten(&self, _path: &Path, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
     /// Renames a file, replacing one of the new name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;

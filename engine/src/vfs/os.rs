@@ -136,16 +136,13 @@ impl Vfs for OsVfs {
         fs::remove_file(path)
     }
 
-    fn shorten(&self, path: &Path, len: u64) -> io::Result<bool> {
+    fn shorten(&self, path: &Path, len: u64) -> io::Result<()> {
         let file = options().write(true).open(path)?;
         let metadata = file.metadata()?;
         if metadata.nlink() > 1 {
-            return Ok(false);
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "it has another name too"));
         }
-        if metadata.len() > len {
-            file.set_len(len)?;
-        }
-        Ok(true)
+        if metadata.len() > len { file.set_len(len) } else { Ok(()) }
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

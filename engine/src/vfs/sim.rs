@@ -151,7 +151,7 @@ impl Vfs for SimVfs {
         self.disk.lock().remove(path)
     }
 
-    fn shorten(&self, path: &Path, len: u64) -> io::Result<bool> {
+    fn shorten(&self, path: &Path, len: u64) -> io::Result<()> {
         let mut disk = self.disk.lock();
         let inode = disk.find(path)?;
         let inode = disk.inode(inode)?;
@@ -159,7 +159,7 @@ impl Vfs for SimVfs {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
         inode.shorten(len);
-        Ok(true)
+        Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -255,6 +255,19 @@ fn a_full_disk_takes_what_fits_and_gives_room_back() {
 }
 
 #[test]
+fn nobody_shortens_what_is_open() {
+    let (sim, path) = (disk(), dir().join("a"));
+    let file = durable(&sim, "a", &[7; 9000]);
+    assert_eq!(sim.shorten(&path, 5000).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
+    drop(file);
+    for (len, left) in [(5000, 5000), (7000, 5000), (4096, 4096)] {
+        sim.shorten(&path, len).unwrap();
+        assert_eq!(bytes(&sim, "a").unwrap(), vec![7; left]);
+    }
+    assert_eq!(bytes(&sim.power_cut(Cut::Drop), "a").unwrap(), [7; 4096]);
+}
+
+#[test]
 fn locks_exclude_and_share() {
     let sim = disk();
     let path = dir().join("LOCK");
