@@ -213,8 +213,8 @@ impl Installer {
         Ok(written)
     }
 
-    /// Removes a file, if nobody else holds it piece by piece as long as it is to go `gently`; tells `go_on` of each piece, and
-    /// answers what it answered last.
+    /// Removes a file: in pieces, if nobody else holds it, as long as it is to go `gently`. Tells `go_on` of each piece, and answers
+    /// what it answered last.
     fn remove(
         &self,
         freed: Freed,

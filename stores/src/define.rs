@@ -149,7 +149,8 @@ impl Handle {
     /// The fixed part that `key` is bound to: the value of a table, the header of a file.
     pub(crate) fn fixed<K: Key, V: FixedCodec>(&self, key: &K::Item) -> Result<Option<V::Item>> {
         with_bytes::<K, _>(key, |key| {
-            // Each case by itself: what is moved before it is known what it is costs a part of the lookup (`View::get`).
+            // Each case by itself: what is moved before it is known what it is costs a part of the lookup, as the engine's
+            // `View::look` says.
             match self.read(|view| view.get(&self.store, key, V::decode)) {
                 Ok(None) => Ok(None),
                 Ok(Some(Ok(fixed))) => Ok(Some(fixed)),

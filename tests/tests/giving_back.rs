@@ -1,5 +1,5 @@
 //! Goal: space comes back as soon as it can, and not sooner. Method: what a review of merging and collecting found, each by its
-//! name, stepped on a simulated disk whose files are counted.
+//! name, on a simulated disk whose files are counted; stepped, or with threads that are stopped where it matters.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use rollstore::{
