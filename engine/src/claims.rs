@@ -2,7 +2,8 @@
 //!
 //! A merge claims the store of its runs, a collection its stores, a space job every store with runs that point into the value
 //! files it copies. Flushes claim nothing: they only add. A job that would have to wait for another is begun later; a
-//! collection, which somebody asked for, waits, and what it waits for nobody else begins on.
+//! collection, which somebody asked for, waits, and what it waits for nobody else begins on. Who waits is let in in the order of
+//! asking: what a collection drops must not be merged with what came after it was asked for.
 
 use crate::sync::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,13 +23,28 @@ pub(crate) struct Claims {
 #[derive(Debug, Default)]
 struct State {
     held: BTreeSet<u16>,
-    /// How many wait for each store: nothing else begins on it.
-    asked: BTreeMap<u16, usize>,
+    /// Who asked, in that order: nothing else begins on their stores.
+    asked: BTreeMap<u64, Turn>,
+    next: u64,
+}
+
+/// What somebody asked for.
+#[derive(Debug)]
+struct Turn {
+    stores: BTreeSet<u16>,
+    /// Has it been their turn? Then they are in nobody's way any more.
+    over: bool,
 }
 
 impl State {
     fn is_free(&self, stores: &BTreeSet<u16>) -> bool {
         self.held.is_disjoint(stores)
+    }
+
+    /// Did nobody ask for one of `stores` before `place`, and is still waiting?
+    fn is_first(&self, place: u64, stores: &BTreeSet<u16>) -> bool {
+        let mut before = self.asked.range(..place).map(|(_, turn)| turn);
+        before.all(|turn| turn.over || turn.stores.is_disjoint(stores))
     }
 }
 
@@ -39,18 +55,21 @@ pub(crate) struct Claim {
     stores: BTreeSet<u16>,
 }
 
-/// Stores that somebody will claim as soon as that can be: until then, or until this is dropped, no other job begins on them.
+/// Stores that somebody will claim as soon as that can be, and before those who ask later. Until this is dropped no job begins on
+/// them for which nobody asked.
 #[derive(Debug)]
 pub(crate) struct Asked {
     claims: Arc<Claims>,
     stores: BTreeSet<u16>,
+    place: u64,
 }
 
 impl Claims {
     /// Claims all of `stores`, if none of them is claimed or asked for.
     pub(crate) fn claim(self: &Arc<Self>, stores: BTreeSet<u16>) -> Option<Claim> {
         let mut state = self.state.lock();
-        if !state.is_free(&stores) || stores.iter().any(|store| state.asked.contains_key(store)) {
+        let mut asked = state.asked.values();
+        if !state.is_free(&stores) || asked.any(|turn| !turn.stores.is_disjoint(&stores)) {
             return None;
         }
         state.held.extend(&stores);
@@ -60,14 +79,17 @@ impl Claims {
     /// Asks for all of `stores`.
     pub(crate) fn ask(self: &Arc<Self>, stores: BTreeSet<u16>) -> Asked {
         let mut state = self.state.lock();
-        stores.iter().for_each(|store| *state.asked.entry(*store).or_default() += 1);
-        Asked { claims: Arc::clone(self), stores }
+        let place = state.next;
+        state.next += 1;
+        state.asked.insert(place, Turn { stores: stores.clone(), over: false });
+        Asked { claims: Arc::clone(self), stores, place }
     }
 
     /// The stores on which no other job can begin now.
     pub(crate) fn busy(&self) -> BTreeSet<u16> {
         let state = self.state.lock();
-        state.held.iter().chain(state.asked.keys()).copied().collect()
+        let asked = state.asked.values().flat_map(|turn| &turn.stores);
+        state.held.iter().chain(asked).copied().collect()
     }
 }
 
@@ -76,8 +98,11 @@ impl Asked {
     pub(crate) fn wait(&self, give_up: &dyn Fn() -> bool) -> Option<Claim> {
         let mut state = self.claims.state.lock();
         while !give_up() {
-            if state.is_free(&self.stores) {
+            if state.is_free(&self.stores) && state.is_first(self.place, &self.stores) {
                 state.held.extend(&self.stores);
+                if let Some(turn) = state.asked.get_mut(&self.place) {
+                    turn.over = true;
+                }
                 let (claims, stores) = (Arc::clone(&self.claims), self.stores.clone());
                 return Some(Claim { claims, stores });
             }
@@ -89,13 +114,8 @@ impl Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        let mut state = self.claims.state.lock();
-        for store in &self.stores {
-            if let Some(count) = state.asked.get_mut(store) {
-                *count -= 1;
-            }
-        }
-        state.asked.retain(|_, count| *count > 0);
+        self.claims.state.lock().asked.remove(&self.place);
+        self.claims.released.notify_all();
     }
 }
 
@@ -132,6 +152,28 @@ mod tests {
             assert!(waits.join().unwrap().is_some());
         });
         assert!(claims.busy().is_empty());
+    }
+
+    /// A collection that waited for a merge was overtaken by a `compact` that was called later: that merged runs of before and
+    /// after the horizon, and the collection dropped what was committed after it.
+    #[test]
+    fn who_asked_first_is_let_in_first() {
+        let claims = Arc::new(Claims::default());
+        let held = claims.claim([1, 2].into()).unwrap();
+        let (first, second) = (claims.ask([2].into()), claims.ask([1, 2].into()));
+        drop(held);
+        let looks = std::cell::Cell::new(0);
+        let thrice = || looks.replace(looks.get() + 1) >= 3;
+        assert!(second.wait(&thrice).is_none(), "it is not its turn");
+        let claim = first.wait(&|| false).unwrap();
+        drop(claim);
+        let claim = second.wait(&|| false);
+        assert!(claim.is_some(), "the first has had its turn, and still keeps others off");
+        assert!(claims.claim([2].into()).is_none());
+        drop((claim, second));
+        assert!(claims.claim([2].into()).is_none());
+        drop(first);
+        assert!(claims.claim([2].into()).is_some());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::files::Files;
 use crate::flush::Flusher;
 use crate::format::manifest::Shape;
 use crate::format::names::{FileKind, file_name};
-use crate::gate::{Blocked, Gate, GateOptions};
+use crate::gate::{Blocked, Gate, GateOptions, Passed};
 use crate::generation::BulkLog;
 use crate::install::{Copies, Installer};
 use crate::limits::FROZEN_MAX;
@@ -191,22 +191,33 @@ impl Core {
         }
     }
 
-    /// The newest value file says which dictionaries are in use.
+    /// The newest value file says which dictionaries are in use. Damage there is told to those who read what needs them, and by
+    /// `verify`; what is written from now on gets others.
     fn take_over_dictionaries(&self) -> Result<()> {
         let manifest = self.installer.manifest();
         let Some(newest) = manifest.values.iter().max_by_key(|file| file.id) else { return Ok(()) };
         let info = ValueFileInfo { id: newest.id, uuid: newest.uuid, bytes: newest.bytes };
         let path = self.dir.join(file_name(FileKind::Value, newest.id));
+        let found = match dictionaries_of(&*self.vfs, &path, &info) {
+            Err(error @ Error::Corrupt(_)) => {
+                tracing::warn!(%error, "the dictionaries in use are damaged");
+                return Ok(());
+            }
+            found => found?,
+        };
         let mut known = self.flusher.dictionaries.lock();
-        for (store, bytes) in dictionaries_of(&*self.vfs, &path, &info)? {
-            known.take_over(store, bytes);
-        }
+        found.into_iter().for_each(|(store, bytes)| known.take_over(store, bytes));
         Ok(())
+    }
+
+    /// Was it closed? Then its files may be somebody else's.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
     }
 
     /// May this database be written?
     pub(crate) fn writable(&self) -> Result<()> {
-        if self.shared.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Err(Error::Closed);
         }
         match self.access {
@@ -221,16 +232,26 @@ impl Core {
         if batch.database() != self.shared.database {
             return Err(Error::WrongDatabase);
         }
+        let delay = self.passed(|| self.gate.commit(&mut batch, durability))?;
+        if !delay.is_zero() {
+            std::thread::sleep(delay);
+        }
+        Ok(())
+    }
+
+    /// Tries until the gate lets it through, and does before what it asks for.
+    #[inline]
+    fn passed<T>(&self, mut attempt: impl FnMut() -> Result<Passed<T>>) -> Result<T> {
+        let mut outsider = None;
         loop {
-            match self.gate.commit(&mut batch, durability)? {
-                Ok(delay) => {
-                    if !delay.is_zero() {
-                        std::thread::sleep(delay);
-                    }
-                    return Ok(());
-                }
-                Err(blocked) => self.unblock(blocked)?,
+            let blocked = match attempt()? {
+                Ok(passed) => return Ok(passed),
+                Err(blocked) => blocked,
+            };
+            if blocked == Blocked::Bulk {
+                outsider.get_or_insert_with(|| self.gate.outsider());
             }
+            self.unblock(blocked)?;
         }
     }
 
@@ -246,10 +267,7 @@ impl Core {
     /// Ends the active generation, and leaves its flush to the background.
     pub(crate) fn freeze(&self) -> Result<()> {
         self.writable()?;
-        while let Err(blocked) = self.gate.freeze(&mut |_| ())? {
-            self.unblock(blocked)?;
-        }
-        Ok(())
+        self.passed(|| self.gate.freeze(&mut |_| ()))
     }
 
     /// Waits until at most `frozen_max` generations wait for their flush; with nobody in the background, flushes.
@@ -268,10 +286,7 @@ impl Core {
     /// Makes every commit so far durable.
     pub(crate) fn sync(&self) -> Result<()> {
         self.writable()?;
-        while let Err(blocked) = self.gate.sync()? {
-            self.unblock(blocked)?;
-        }
-        Ok(())
+        self.passed(|| self.gate.sync())
     }
 
     /// Moves everything committed so far out of memory and into files.
@@ -344,9 +359,7 @@ impl Core {
     /// Lets the calling thread load in bulk.
     pub(crate) fn bulk_begin(&self) -> Result<()> {
         self.writable()?;
-        while let Err(blocked) = self.gate.bulk_begin()? {
-            self.unblock(blocked)?;
-        }
+        self.passed(|| self.gate.bulk_begin())?;
         self.pacer.bulk(true);
         Ok(())
     }
@@ -364,10 +377,7 @@ impl Core {
             let info = ValueFileInfo { id, uuid: self.uuid, bytes: 0 };
             ValueWriter::create(&*self.vfs, &path, spec, &[]).map(|w| BulkLog::new(info, w))
         };
-        while let Err(blocked) = self.gate.bulk_commit(&mut batch, &open)? {
-            self.unblock(blocked)?;
-        }
-        Ok(())
+        self.passed(|| self.gate.bulk_commit(&mut batch, &open))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::gate::Task;
 use crate::options::{Access, Background, Job, Options};
 use crate::stats::Stats;
-use crate::sync::{Mutex, Ordering};
+use crate::sync::Mutex;
 use crate::verify::{Progress, Verified, verify};
 use crate::version::{Snapshot, Store, View};
 use crate::vfs::Vfs;
@@ -134,10 +134,7 @@ impl Database {
 
     #[inline]
     fn open_still(&self) -> Result<()> {
-        match self.core().shared.closed.load(Ordering::Relaxed) {
-            true => Err(Error::Closed),
-            false => Ok(()),
-        }
+        if self.core().is_closed() { Err(Error::Closed) } else { Ok(()) }
     }
 
     /// What there is, in numbers.
@@ -187,10 +184,15 @@ impl Database {
             lower_priority();
             core.collect(task);
         };
-        // Held until the thread is among those that a close waits for.
+        // Held until the thread is among those that a close waits for. One that has begun may have waited for them already: what
+        // this collection let go would go out of a directory that may be somebody else's by then.
         let mut workers = self.handle.workers.lock();
-        let worker =
-            Worker::spawn("gc", Arc::clone(&self.core().poison), body, move || woken.gate.wake())?;
+        if self.core().gate.is_closed() {
+            return Err(Error::Closed);
+        }
+        let alarm = move || woken.gate.wake();
+        let worker = Worker::spawn("gc", Arc::clone(&self.core().poison), body, alarm)
+            .inspect_err(|_| self.core().forget_horizon())?;
         workers.retain(|worker| !worker.is_finished());
         workers.push(worker);
         Ok(Gc::Started(collection))

@@ -97,8 +97,11 @@ pub enum Error {
     /// has done so far stays.
     #[error("it was cancelled")]
     Cancelled,
-    /// A job of the background made something of files that are not there any more. It was thrown away; the job begins anew.
-    #[error("what a background job was made from has been replaced meanwhile: it begins anew")]
+    /// A job of the background made something of files that are not there any more. It was thrown away; the job begins anew, but
+    /// for a collection, which has dropped nothing: ask for it again.
+    #[error(
+        "what a background job was made from has been replaced meanwhile: it begins anew, or is to be asked for again"
+    )]
     Superseded,
     /// A callback of the caller failed; this is what it returned.
     #[error("a callback failed: {0}")]

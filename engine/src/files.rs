@@ -14,7 +14,7 @@ use crate::poison::Poison;
 use crate::segment::{Finished, Segment, SegmentWriter, Spec};
 use crate::tree::{Run, StoreMeta, expect};
 use crate::value_log::{self, ValueFileInfo, ValueSpec, ValueWriter};
-use crate::vfs::{SyncPoint, Vfs};
+use crate::vfs::{SyncPoint, Vfs, is_out_of_descriptors};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,7 +48,8 @@ impl Files {
         self.dir.join(file_name(kind, id))
     }
 
-    /// Makes a file by `create`. One that is there already was made by somebody else, and is not ours to remove.
+    /// Makes a file by `create`. One that is there already was made by somebody else, and is not ours to remove; without a
+    /// descriptor for it there is none.
     fn make<T>(
         &self,
         kind: FileKind,
@@ -58,11 +59,13 @@ impl Files {
         let id = self.numbers.next();
         let path = self.path(kind, id);
         let result = create(id, &path);
-        let foreign = |error: &Error| match error {
-            Error::Io { source, .. } => source.kind() == io::ErrorKind::AlreadyExists,
+        let not_ours = |error: &Error| match error {
+            Error::Io { source, .. } => {
+                source.kind() == io::ErrorKind::AlreadyExists || is_out_of_descriptors(source)
+            }
             _ => false,
         };
-        if !result.as_ref().is_err_and(foreign) {
+        if !result.as_ref().is_err_and(not_ours) {
             made.0.push(path);
         }
         Ok((id, result?))
@@ -168,7 +171,7 @@ impl Files {
             return Ok(());
         }
         let synced = self.vfs.sync_dir(&self.dir, point);
-        synced.map_err(|e| self.poison.trip(Error::io("sync", &self.dir, e)))
+        synced.map_err(|e| self.poison.trip_sync(&self.dir, e))
     }
 
     /// Removes files that nothing names. What cannot be removed is an orphan, which the next open removes.
@@ -182,7 +185,8 @@ impl Files {
             }
         }
         if let Err(error) = self.vfs.sync_dir(&self.dir, point) {
-            self.poison.set(Error::io("sync", &self.dir, error));
+            let error = self.poison.trip_sync(&self.dir, error);
+            tracing::warn!(%error, "the removal of unfinished files was not synced");
         }
     }
 }

@@ -33,6 +33,9 @@ use std::sync::Arc;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
+/// Who waits for something looks so often whether it can still come.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 mod bulk;
 mod group;
 mod queue;
@@ -105,6 +108,8 @@ struct State {
     wal_bytes_most: u64,
     wal_began: Option<Instant>,
     bulk: Option<ThreadId>,
+    /// How many have to get in beside it: see [`Outsider`].
+    outsiders: usize,
     /// The newest commit when the log of an idle database was last given back.
     shrunk: u64,
     /// Why the last flush failed; a writer that waits for it takes it.
@@ -165,6 +170,7 @@ impl Gate {
             wal_bytes_most: u64::MAX,
             wal_began: None,
             bulk: None,
+            outsiders: 0,
             shrunk: 0,
             flush_error: None,
             flush_ns_per_byte: 0.0,
@@ -185,6 +191,11 @@ impl Gate {
             _ if is_bulk(g.active.as_ref()) || g.frozen_bulk > 0 => Ok(Err(Blocked::Bulk)),
             _ => Ok(Ok(())),
         }
+    }
+
+    /// Waits, but not for ever: what poisons elsewhere wakes nobody here.
+    fn wait(&self, condvar: &Condvar, g: &mut Held<'_>) {
+        condvar.wait_for(g, LOOK_AGAIN);
     }
 
     fn enter(&self) -> Result<Held<'_>> {
@@ -335,7 +346,7 @@ impl Gate {
             return Ok(Err(Blocked::Bulk));
         }
         if g.spare_asked && g.spare.is_none() {
-            self.changed.wait(g);
+            self.wait(&self.changed, g);
             return Ok(Err(Blocked::Again));
         }
         if grow && g.spare.is_none() {

@@ -68,6 +68,8 @@ impl BulkLog {
     pub(crate) fn append(&self, seq: u64, values: &[BulkValue<'_>]) -> Result<Vec<MemPointer>> {
         let mut state = self.state.lock();
         let BulkState::Writing(writer) = &mut *state else { return Err(Error::Closed) };
+        // What a call before could not write, on a full disk, shall not become more with each that is tried again.
+        writer.flush_buffer()?;
         let mut pointers = Vec::with_capacity(values.len());
         for value in values {
             let pointer = writer.append(Record {
@@ -248,7 +250,8 @@ impl Generation {
             self.level_min.store(level, Ordering::Relaxed);
         }
         let bytes = table.insert(meta.hash(key), key, seq, level, body);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // There is one writer: an addition in one step would wait for everything stored before it.
+        self.bytes.store(self.bytes() + bytes, Ordering::Relaxed);
     }
 
     /// Says that commit `seq` is whole in the memtables.

@@ -52,7 +52,7 @@ pub(crate) struct Installed {
 #[derive(Debug)]
 enum Freed {
     /// The log of a generation, which goes back to the pool; the memory of the generation does not wait for that.
-    Log(Arc<Wal>),
+    Log(#[expect(dead_code, reason = "it is held until nothing needs it")] Arc<Wal>),
     Segment(Arc<Segment>),
     Mask(Arc<Mask>),
     Values(Arc<ValueFileInfo>),
@@ -66,16 +66,6 @@ impl Freed {
             Freed::Mask(mask) => Arc::strong_count(mask) == 1,
             Freed::Segment(segment) => Arc::strong_count(segment) == 1,
             Freed::Values(info) => Arc::strong_count(info) == 1,
-        }
-    }
-
-    /// Lets go of it, a mapping included; says whether nobody else holds it.
-    fn was_last(self) -> bool {
-        match self {
-            Freed::Log(wal) => Arc::into_inner(wal).is_some(),
-            Freed::Segment(segment) => Arc::into_inner(segment).is_some(),
-            Freed::Mask(mask) => Arc::into_inner(mask).is_some(),
-            Freed::Values(info) => Arc::into_inner(info).is_some(),
         }
     }
 
@@ -213,8 +203,11 @@ impl Installer {
         Ok(written)
     }
 
-    /// Removes a file: in pieces, if nobody else holds it, as long as it is to go `gently`. Tells `go_on` of each piece, and answers
-    /// what it answered last.
+    /// Removes a file: one of values in pieces, as long as it is to go `gently`. Tells `go_on` of each piece, and answers what it
+    /// answered last.
+    ///
+    /// A segment goes as a whole: who reads a snapshot of a database that was closed may have it mapped still, and a mapping must
+    /// not see its file shortened.
     fn remove(
         &self,
         freed: Freed,
@@ -222,14 +215,13 @@ impl Installer {
         go_on: &mut dyn FnMut(u64) -> bool,
     ) -> bool {
         let Some((kind, id, mut left)) = freed.file() else { return true };
-        // A mapping, which must not see its file shortened, has ended with it.
-        let last = freed.was_last();
+        // A mapping or an open descriptor would keep the space taken.
+        drop(freed);
         if kind == FileKind::Value {
-            // An open descriptor would keep the space taken.
             self.cell.current().shared.values.forget(id);
         }
         let path = self.dir.join(file_name(kind, id));
-        while last && left > PIECE_BYTES && gently() {
+        while kind == FileKind::Value && left > PIECE_BYTES && gently() {
             // At the ends of pieces, so that no file system has to write what remains of a block.
             let len = (left - 1) / PIECE_BYTES * PIECE_BYTES;
             if let Err(error) = self.vfs.shorten(&path, len) {

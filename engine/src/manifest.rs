@@ -2,9 +2,9 @@
 //!
 //! | step of [`write()`] | when it fails |
 //! |---|---|
-//! | create the file, write it | removed again, the directory synced: [`WriteFailure::Retry`] |
+//! | create the file, write it | removed again, if it can be there, and the directory synced: [`WriteFailure::Retry`] |
 //! | sync the file | [`WriteFailure::Poison`] |
-//! | sync the directory | [`WriteFailure::Poison`] |
+//! | sync the directory | [`WriteFailure::Poison`], also without a descriptor for it: it may count |
 //!
 //! A removal or a sync of the directory that fails on the way back is a poison too: what is left
 //! may be read as the newest manifest after a power cut, and the files it names must not be taken
@@ -15,7 +15,7 @@ use crate::error::{Corruption, Error, Result, What};
 use crate::format::manifest::Manifest;
 use crate::format::names::{FileKind, QUARANTINE, file_name};
 use crate::limits::MANIFEST_BYTES_MAX;
-use crate::vfs::{SyncPoint, Vfs};
+use crate::vfs::{SyncPoint, Vfs, is_out_of_descriptors};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -73,8 +73,8 @@ pub fn write(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<u64, Writ
     }
     let file = match vfs.create(&path) {
         Ok(file) => file,
-        // What stands there was not made here, so it is not ours to remove.
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+        // What stands there was not made here, so it is not ours to remove; without a descriptor nothing stands there.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists || is_out_of_descriptors(&e) => {
             return Err(WriteFailure::Retry(Error::io("create", &path, e)));
         }
         Err(e) => return Err(take_back(vfs, dir, &path, Error::io("create", &path, e))),
@@ -85,6 +85,7 @@ pub fn write(vfs: &dyn Vfs, dir: &Path, manifest: &Manifest) -> Result<u64, Writ
     }
     let poison = |op, path, e| WriteFailure::Poison(Error::io(op, path, e));
     file.sync(SyncPoint::Manifest).map_err(|e| poison("sync", &path, e))?;
+    drop(file); // its descriptor may be the last one, and the directory needs one
     vfs.sync_dir(dir, SyncPoint::ManifestDir).map_err(|e| poison("sync", dir, e))?;
     Ok(len)
 }

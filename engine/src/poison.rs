@@ -6,6 +6,9 @@
 
 use crate::error::{Error, Result};
 use crate::sync::{AtomicBool, OnceLock, Ordering};
+use crate::vfs::is_out_of_descriptors;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Whether writing is over, and why.
@@ -37,6 +40,14 @@ impl Poison {
     pub fn trip(&self, cause: Error) -> Error {
         self.set(cause.clone());
         self.check().err().unwrap_or(cause)
+    }
+
+    /// For a sync of `dir` that failed: [`Poison::trip`], unless it was not begun, for want of a descriptor.
+    #[cold]
+    pub(crate) fn trip_sync(&self, dir: &Path, error: io::Error) -> Error {
+        let begun = !is_out_of_descriptors(&error);
+        let error = Error::io("sync", dir, error);
+        if begun { self.trip(error) } else { error }
     }
 
     /// An [`Error::Poisoned`] with the first cause if there is one.

@@ -60,7 +60,7 @@ impl Item {
         let version = self.snapshot.check(&self.store)?;
         match &self.place {
             Place::Memory(generation, at) => {
-                generation.value(&version.shared.values, &self.store.meta, &self.key, *at)
+                version.memory_value(generation, &self.store.meta, &self.key, *at)
             }
             Place::Disk(pointer) => version.disk_value(&self.store.meta, &self.key, *pointer),
         }
@@ -153,6 +153,7 @@ impl Scan {
 
     fn take(&mut self, end: End) -> Result<Option<Item>> {
         let Scan { snapshot, store, sources } = self;
+        snapshot.check(store)?;
         loop {
             let heads = sources.iter().enumerate().filter_map(|(i, s)| Some((i, s.head(end)?)));
             // `min_by` keeps the first of equals and `max_by` the last: the newest source must win both.
@@ -257,26 +258,28 @@ impl Entries {
         let mut padded = [0; KEY_BYTES_MAX];
         padded.get_mut(..key.len()).unwrap_or_default().copy_from_slice(key);
         let wanted = Head { prefix: meta.prefix(key), key: padded, at: 0 };
-        let place = match self {
+        match self {
+            Entries::Memory(..) => self.place_in_memory(meta, &wanted, after),
+            // A run has one entry of a key.
             Entries::Run(run) => {
                 let found = run.segment.lower_bound(wanted.prefix, key);
-                found.map_err(|error| error.in_store(&meta.name))?
+                let place = found.map_err(|error| error.in_store(&meta.name))?;
+                let there = after && place < self.len() && {
+                    self.head(meta, place, u64::MAX)?.0.order(&wanted) == Ordering::Equal
+                };
+                Ok(place + u64::from(there))
             }
-            Entries::Memory(..) => self.lower_bound(meta, &wanted)?,
-        };
-        let there = after && place < self.len() && {
-            self.head(meta, place, u64::MAX)?.0.order(&wanted) == Ordering::Equal
-        };
-        Ok(place + u64::from(there))
+        }
     }
 
-    /// The first place that is not below `wanted`.
-    fn lower_bound(&self, meta: &StoreMeta, wanted: &Head) -> Result<u64> {
+    /// The first place that is not below `wanted`, or after it: memory has an entry for each time a key was written.
+    fn place_in_memory(&self, meta: &StoreMeta, wanted: &Head, after: bool) -> Result<u64> {
         let (mut from, mut to) = (0, self.len());
         while from < to {
             let middle = from + (to - from) / 2;
             match self.head(meta, middle, u64::MAX)?.0.order(wanted) {
                 Ordering::Less => from = middle + 1,
+                Ordering::Equal if after => from = middle + 1,
                 _ => to = middle,
             }
         }

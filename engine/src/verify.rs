@@ -83,7 +83,7 @@ pub(crate) fn verify(
     }
     check.values(progress);
     check.unread();
-    Ok(check.done)
+    if core.is_closed() { Err(Error::Closed) } else { Ok(check.done) }
 }
 
 /// Bytes of the files of a run.
@@ -92,7 +92,11 @@ fn run_bytes(run: &format::Run) -> u64 {
 }
 
 impl Check<'_> {
+    /// Hands out a damage; what a close has taken away meanwhile is none, and is told at the end.
     fn damage(&mut self, error: Error) {
+        if self.core.is_closed() {
+            return;
+        }
         self.done.damages += 1;
         (self.report)(error);
     }

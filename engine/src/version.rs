@@ -16,7 +16,7 @@ use crate::format::manifest::{Shape, StoreKind};
 use crate::format::segment::Pointer;
 use crate::generation::Generation;
 use crate::limits::FIXED_BYTES_MAX;
-use crate::memtable::MemEntry;
+use crate::memtable::{MemEntry, MemPointer};
 use crate::sync::{ArcSwap, AtomicBool, AtomicU64, CachePadded, Guard, Mutex, Ordering};
 use crate::tree::{StoreMeta, Tree};
 use crate::value_log::{ValueFileInfo, ValueLog};
@@ -374,7 +374,7 @@ impl View {
         let (version, meta) = (self.version(), &*store.meta);
         let value = match &found {
             Found::Memory(generation, entry) => {
-                generation.value(&version.shared.values, meta, key, entry.pointer())?
+                version.memory_value(generation, meta, key, entry.pointer())?
             }
             Found::Disk(entry) => version.disk_value(meta, key, entry.pointer())?,
         };
@@ -421,7 +421,25 @@ impl Version {
         let read = self
             .value_file(pointer)
             .and_then(|info| self.shared.values.read(info, pointer, meta.id, key));
-        read.map_err(|error| meta.blame(error, key))
+        read.map_err(|error| self.told(meta.blame(error, key)))
+    }
+
+    /// Reads the value that an entry in memory points at.
+    pub(crate) fn memory_value(
+        &self,
+        generation: &Generation,
+        meta: &StoreMeta,
+        key: &[u8],
+        at: MemPointer,
+    ) -> Result<Bytes> {
+        let read = generation.value(&self.shared.values, meta, key, at);
+        read.map_err(|error| self.told(error))
+    }
+
+    /// What is told of a read that failed: the files of a database that was closed meanwhile may be gone.
+    #[cold]
+    pub(crate) fn told(&self, error: Error) -> Error {
+        if self.shared.closed.load(Ordering::Acquire) { Error::Closed } else { error }
     }
 }
 

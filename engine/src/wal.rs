@@ -312,7 +312,7 @@ impl WalPool {
     /// A directory sync that fails poisons: the entries of other files may have been lost with it.
     fn sync_dir(&self) -> Result<()> {
         let synced = self.vfs.sync_dir(&self.dir, SyncPoint::WalDir);
-        synced.map_err(|e| self.poison.trip(Error::io("sync", &self.dir, e)))
+        synced.map_err(|e| self.poison.trip_sync(&self.dir, e))
     }
 
     /// Leaves one free file of `bytes`, made if there is none, and removes the others: what an idle database keeps. Does

@@ -8,6 +8,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+/// What takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Which operation stops: the next one of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
@@ -96,11 +99,23 @@ pub fn ends<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
         done.send(()).ok();
         result
     });
-    let waited = wait.recv_timeout(Duration::from_secs(120));
+    let waited = wait.recv_timeout(PATIENCE);
     assert!(waited != Err(mpsc::RecvTimeoutError::Timeout), "it hangs");
     match worker.join() {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+/// Waits for what the background will bring about.
+///
+/// # Panics
+/// When that does not happen in two minutes.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+        thread::yield_now();
     }
 }
 

@@ -6,13 +6,12 @@ use rollstore::{Background, Durability, Error, Gc, GcPlan, GcProgress, Job, Keep
 use rollstore_engine::vfs::sim::SimVfs;
 use rollstore_engine::{self as engine, Access};
 use rollstore_tests::chain::{Chain, DIR, State, hash, options};
-use rollstore_tests::pause::{Stop, ends};
+use rollstore_tests::pause::{Stop, ends, until};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
 
 use Background::{Stepped, Threads};
 use Durability::{Buffered, Sync};
@@ -33,15 +32,6 @@ fn bytes_of(disk: &SimVfs, kinds: &[&str]) -> u64 {
     let names = disk.names(DIR).into_iter();
     let names = names.filter(|name| kinds.iter().any(|kind| name.starts_with(kind)));
     names.map(|name| disk.read_file(Path::new(DIR).join(name)).unwrap().len() as u64).sum()
-}
-
-/// Waits for what the background will bring about.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let began = std::time::Instant::now();
-    while !holds() {
-        assert!(began.elapsed().as_secs() < 120, "never: {what}");
-        thread::yield_now();
-    }
 }
 
 #[test]

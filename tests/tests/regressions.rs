@@ -6,19 +6,25 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use rollstore::{
-    Background, Database, Define, Durability, Error, Indexable, Job, Options, RemovableIndexable,
-    Singleton,
+    Background, Database, Define, Durability, Error, Indexable, IndexedFile, Job, Mode, Options,
+    Removable, RemovableIndexable, Singleton, Table,
 };
+use rollstore_engine::vfs::fault::{Fault, FaultVfs, Plan};
 use rollstore_engine::vfs::sim::{Cut, SimVfs};
 use rollstore_engine::vfs::{SyncPoint, Vfs};
-use rollstore_tests::pause::{At, PauseVfs};
+use rollstore_tests::pause::{At, PauseVfs, ends, until};
+use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
 const TABLE: Define<Indexable<u32, u32>> = Define::new("table");
 const REMOVABLE: Define<RemovableIndexable<u32, u32>> = Define::new("removable");
+const LEVELS: Define<RemovableIndexable<u32, u32>> = Define::new("levels");
+const FILE: Define<IndexedFile<u32, (), Vec<u8>>> = Define::new("file");
 const BLOB: Define<Singleton<Vec<u8>>> = Define::new("blob");
 
 /// A value that does not fit what is left of a WAL of 64 KiB that is half full.
@@ -169,4 +175,186 @@ fn a_manifest_that_was_never_written_is_no_damage() {
     // With anything in it, it is something that was written and cannot be read.
     file.write_at(0, &[0; 100]).unwrap();
     assert_eq!(damages(), 1);
+}
+
+/// The range went on with what the key was bound to before: of a key that is written again in memory each binding is an entry,
+/// and a bound behind a key stepped over one of them.
+#[test]
+fn a_bound_behind_a_key_is_behind_all_that_was_written_of_it() {
+    let sim = SimVfs::new(1);
+    let db = Database::open_on(Arc::new(sim), "/db", Options::default()).unwrap();
+    let table = db.store(LEVELS).unwrap();
+    let put = |key, value| table.put_now(&key, &value, Durability::Buffered).unwrap();
+    [(6, 60), (7, 70), (7, 71)].into_iter().for_each(|(key, value)| put(key, value));
+    table.put_now(&8, &80, Durability::Buffered).unwrap();
+    table.remove_now(&8, Durability::Buffered).unwrap();
+    type Levels<M> = Table<u32, u32, Removable, M>;
+    fn rows<M: Mode>(table: &Levels<M>, range: (Bound<u32>, Bound<u32>)) -> Vec<(u32, u32)> {
+        table.range(range).unwrap().map(Result::unwrap).collect()
+    }
+    assert_eq!(rows(&table, (Excluded(7), Unbounded)), []);
+    assert_eq!(rows(&table, (Excluded(8), Unbounded)), []);
+    assert_eq!(rows(&table, (Excluded(6), Included(7))), [(7, 71)]);
+    assert_eq!(rows(&table, (Unbounded, Excluded(7))), [(6, 60)]);
+    let then = db.snapshot();
+    put(7, 72);
+    assert_eq!(rows(&table.at(&then), (Unbounded, Included(7))), [(6, 60), (7, 71)]);
+    assert_eq!(rows(&table.at(&then), (Excluded(7), Unbounded)), []);
+    assert_eq!(rows(&table, (Unbounded, Included(7))), [(6, 60), (7, 72)]);
+}
+
+/// A commit beside a bulk load flushed what was loaded so far, and found the next generation of the load in its way, until the
+/// load ended.
+#[test]
+fn a_commit_gets_in_beside_a_bulk_load_that_goes_on() {
+    const MANY: u32 = 3_000_000;
+    let db = Database::open_on(Arc::new(SimVfs::new(1)), "/db", Options::default()).unwrap();
+    let (table, blob) = (db.store(TABLE).unwrap(), db.store(BLOB).unwrap());
+    let committed = AtomicBool::new(false);
+    let loaded = thread::scope(|scope| {
+        let mut load = db.bulk().unwrap();
+        let mut commit = Some(|| {
+            blob.write_now(&vec![1], Durability::Sync).unwrap();
+            committed.store(true, Relaxed);
+        });
+        (0..MANY).find(|n| {
+            let mut batch = db.batch();
+            table.put(&mut batch, n, n);
+            load.commit(batch).unwrap();
+            if let Some(commit) = commit.take() {
+                scope.spawn(commit);
+            }
+            committed.load(Relaxed)
+        })
+    });
+    assert!(loaded.is_some(), "it got in only when the load had ended");
+    assert_eq!(blob.read().unwrap(), Some(vec![1]));
+}
+
+/// What a failed commit of a bulk load had staged for its value file stayed there, and more came with each that was tried again.
+#[test]
+fn a_bulk_load_on_a_full_disk_does_not_pile_up_what_it_cannot_write() {
+    let faulty = FaultVfs::new(SimVfs::new(1));
+    let mut options = Options::default();
+    options.background = Background::Stepped;
+    let db = Database::open_on(Arc::new(faulty.clone()), "/db", options).unwrap();
+    let file = db.store(FILE).unwrap();
+    let mut load = db.bulk().unwrap();
+    let mut commit = |n: u32| {
+        let mut batch = db.batch();
+        file.append(&mut batch, &n, &(), &vec![7; 1000]);
+        load.commit(batch)
+    };
+    commit(0).unwrap();
+    faulty.plan(Plan { at: faulty.ops() + 1, fault: Fault::Enospc, sticky: true });
+    (0..10).for_each(|_| assert!(matches!(commit(1), Err(Error::NoSpace { .. }))));
+    faulty.plan(None);
+    commit(1).unwrap();
+    load.finish().unwrap();
+    let records =
+        db.engine().verify(&mut |error| panic!("{error}"), &mut |_| true).unwrap().records;
+    assert_eq!(records, 3, "two that are bound, and one for all that failed");
+}
+
+/// Without a descriptor for the directory nothing was synced, and that was taken for a sync that had failed: nothing could be
+/// written any more before a reopen.
+#[test]
+fn a_process_without_descriptors_goes_on_when_it_has_some_again() {
+    let faulty = FaultVfs::new(SimVfs::new(1));
+    let mut options = Options::default();
+    options.background = Background::Stepped;
+    let db = Database::open_on(Arc::new(faulty.clone()), "/db", options.clone()).unwrap();
+    let (table, blob) = (db.store(TABLE).unwrap(), db.store(BLOB).unwrap());
+    for n in 0..40 {
+        table.put_now(&n, &n, Durability::Sync).unwrap();
+        blob.write_now(&vec![n as u8; 10], Durability::Sync).unwrap();
+        // One operation more goes well each time, until all of the flush does.
+        faulty.plan(Plan {
+            at: faulty.ops() + 1 + u64::from(n),
+            fault: Fault::Emfile,
+            sticky: true,
+        });
+        let failed = db.flush().is_err();
+        faulty.plan(None);
+        assert!(failed || n > 5, "a flush opens files");
+        db.flush().unwrap();
+    }
+    db.close().unwrap();
+    let db = Database::open_on(Arc::new(faulty), "/db", options).unwrap();
+    assert_eq!(db.store(TABLE).unwrap().iter().unwrap().count(), 40);
+    assert_eq!(db.store(BLOB).unwrap().read().unwrap(), Some(vec![39; 10]));
+}
+
+/// A manifest of somebody else could not be synced, which ends all writing; who waited for a flush that hung was told of that when
+/// the flush had ended.
+#[test]
+fn who_waits_for_a_flush_is_told_when_nothing_can_be_written_any_more() {
+    let faulty = FaultVfs::new(SimVfs::new(1));
+    let pause = PauseVfs::new(Arc::new(faulty.clone()));
+    let db = Database::open_on(Arc::new(pause.clone()), "/db", Options::default()).unwrap();
+    db.store(TABLE).unwrap().put_now(&1, &1, Durability::Buffered).unwrap();
+    pause.arm(At::Sync(SyncPoint::Segment));
+    let waits = {
+        let db = db.clone();
+        thread::spawn(move || ends(move || db.flush()))
+    };
+    pause.wait();
+    faulty.plan(Plan { at: faulty.ops() + 1, fault: Fault::Eio, sticky: true });
+    assert!(matches!(db.store(BLOB), Err(Error::Poisoned(_))));
+    assert!(matches!(waits.join().unwrap(), Err(Error::Poisoned(_))));
+    pause.release();
+}
+
+/// Who closed the database while `compact` reported its progress gave the directory back, and `compact` went on in it.
+#[test]
+fn nothing_is_written_by_a_compaction_after_a_close() {
+    let faulty = FaultVfs::new(SimVfs::new(1));
+    let mut options = Options::default();
+    options.background = Background::Stepped;
+    let db = Database::open_on(Arc::new(faulty.clone()), "/db", options).unwrap();
+    let table = db.store(TABLE).unwrap();
+    for n in 0..2 {
+        table.put_now(&n, &n, Durability::Sync).unwrap();
+        db.flush().unwrap();
+    }
+    let mut ops = None;
+    let compacted = db.compact(&mut |_runs| {
+        db.close().unwrap();
+        ops = Some(faulty.ops());
+        true
+    });
+    assert!(matches!(compacted, Err(Error::Closed)), "{compacted:?}");
+    assert_eq!(Some(faulty.ops()), ops);
+}
+
+/// A scan went on in the files of a database that was closed, which may be somebody else's.
+#[test]
+fn a_scan_ends_with_the_database() {
+    let db = Database::open_on(Arc::new(SimVfs::new(1)), "/db", Options::default()).unwrap();
+    let table = db.store(TABLE).unwrap();
+    (0..3).for_each(|n| table.put_now(&n, &n, Durability::Buffered).unwrap());
+    let mut scan = table.iter().unwrap();
+    assert!(scan.next().unwrap().is_ok());
+    db.close().unwrap();
+    assert!(matches!(scan.next(), Some(Err(Error::Closed))));
+    assert!(scan.next().is_none());
+}
+
+/// A job that had failed was not tried again when its time had come, unless something else was written.
+#[test]
+fn a_merge_that_failed_is_tried_again_although_nobody_writes() {
+    let faulty = FaultVfs::new(SimVfs::new(1));
+    let db = Database::open_on(Arc::new(faulty.clone()), "/db", Options::default()).unwrap();
+    let table = db.store(TABLE).unwrap();
+    let runs = || db.stats().stores.iter().map(|store| store.runs).max().unwrap();
+    let paused = db.pause_background();
+    for n in 0..8 {
+        table.put_now(&n, &n, Durability::Buffered).unwrap();
+        db.flush().unwrap();
+    }
+    faulty.plan(Plan { at: faulty.ops() + 1, fault: Fault::Enospc, sticky: true });
+    drop(paused);
+    until("a merge fails", || db.stats().background_error.is_some());
+    faulty.plan(None);
+    until("it is tried again", || runs() < 8);
 }

@@ -171,7 +171,7 @@ impl Core {
         }
         let asked = self.claims.ask(plan.stores.iter().map(|(store, _)| store.id()).collect());
         let task = Task { plan, asked, end: End(collection) };
-        self.fix_horizon(&task.plan).inspect_err(|_| drop(self.upkeep.horizon.clear()))?;
+        self.fix_horizon(&task.plan).inspect_err(|_| self.forget_horizon())?;
         Ok(Ok(task))
     }
 
@@ -208,6 +208,11 @@ impl Core {
     fn leave_memory_out(&self) {
         let (manifest, version) = self.installer.now();
         self.upkeep.horizon.leave_memory_out(manifest.last_seq, version);
+    }
+
+    /// A collection that has begun will not be run: what it was to look at is not kept for it.
+    pub(crate) fn forget_horizon(&self) {
+        drop(self.upkeep.horizon.clear());
     }
 
     /// Ends the collection under way, if there is one, without waiting for that.
@@ -247,7 +252,7 @@ impl Core {
         let mut marked: Vec<(&StoreState, Marks)> = Vec::new();
         for (store, keep) in &mut plan.stores {
             let Some(state) = version.store(store.id()) else { continue };
-            let marks = mark((&version, state), upto(state, seq), keep, &view, collection)?;
+            let marks = mark((&version, state), upto(state, seq)?, keep, &view, collection)?;
             (report.kept, report.dropped) =
                 (report.kept + marks.kept, report.dropped + marks.dropped);
             marked.push((state, marks));
@@ -260,7 +265,7 @@ impl Core {
             self.job(errand, |rewrite, made| {
                 (rewrite.collection, rewrite.level_from, masks) = (true, level_from, 0);
                 for (state, marks) in &marked {
-                    let runs = (upto(state, seq), &manifest);
+                    let runs = (upto(state, seq)?, &manifest);
                     let bytes = marks.write(&self.files, &state.meta, runs, rewrite, made)?;
                     masks += bytes;
                     self.pacer.spend(bytes + SYNC_BYTES, errand)?;
@@ -351,9 +356,14 @@ impl Core {
     }
 }
 
-/// The runs of what was committed up to `seq`: no run holds that and later commits too.
-fn upto(state: &StoreState, seq: u64) -> &[Run] {
+/// The runs of what was committed up to `seq`. One that holds later commits too ends the collection: a job that had begun on the
+/// store before it was asked for looked at the runs only after that. Nothing has changed then.
+fn upto(state: &StoreState, seq: u64) -> Result<&[Run]> {
     let runs = state.tree.runs();
     let later = runs.iter().take_while(|run| run.segment.seq_range().0 > seq).count();
-    runs.get(later..).unwrap_or_default()
+    let runs = runs.get(later..).unwrap_or_default();
+    match runs.iter().any(|run| run.segment.seq_range().1 > seq) {
+        true => Err(Error::Superseded),
+        false => Ok(runs),
+    }
 }

@@ -65,12 +65,12 @@ impl Core {
         if !space.exceeds(self.bound()) {
             return Ok(false);
         }
-        let Some(claim) = self.claims.claim(self.all_stores()) else { return Ok(false) };
-        let watched = Collection::new();
-        *self.upkeep.own.lock() = Some(watched.clone());
-        let masked = self.mask_shadowed(&space.worth_masking(), &watched);
-        *self.upkeep.own.lock() = None;
-        let masked = masked?.is_some();
+        let masked = {
+            let Some(_claim) = self.claims.claim(self.all_stores()) else { return Ok(false) };
+            self.sweep(&space.worth_masking())?.is_some()
+        };
+        // A collection may have been asked for meanwhile.
+        let Some(claim) = self.claims.claim(self.all_stores()) else { return Ok(masked) };
         // Half of the bound, so that the next time is not soon.
         let copied = self.reclaim(&claim, (self.bound(), self.bound() / 2), OWN)?;
         Ok(masked || copied.is_some())
@@ -91,6 +91,18 @@ impl Core {
             self.mask_shadowed(&space.worth_masking(), &Collection::new())?;
         }
         Ok(())
+    }
+
+    /// Marks what newer runs shadow in `stores`, which are claimed; a close ends it.
+    fn sweep(&self, stores: &BTreeSet<u16>) -> Result<Option<Installed>> {
+        let watched = Collection::new();
+        *self.upkeep.own.lock() = Some(watched.clone());
+        if self.upkeep.is_over() {
+            watched.cancel();
+        }
+        let masked = self.mask_shadowed(stores, &watched);
+        *self.upkeep.own.lock() = None;
+        masked
     }
 
     /// Marks the entries dead that newer runs shadow, and tombstones: what lives is known exactly then.
@@ -201,10 +213,14 @@ impl Core {
                 }
             }
         }
-        let claim = self.claims.ask(self.all_stores()).wait(&over).ok_or(Error::Closed)?;
-        self.mask_shadowed(claim.stores(), &Collection::new())?;
+        let claim = || self.claims.ask(self.all_stores()).wait(&over).ok_or(Error::Closed);
+        let claimed = claim()?;
+        let swept = self.sweep(claimed.stores()).map(drop);
+        swept.map_err(|error| if over() { Error::Closed } else { error })?;
+        drop(claimed);
         let percent = (COMPACTED_PERCENT, COMPACTED_PERCENT);
-        while self.reclaim(&claim, percent, Errand::Own { urgent: true })?.is_some() {
+        // Each job claims anew: a collection that was asked for meanwhile comes first, before runs of later commits are looked at.
+        while self.reclaim(&claim()?, percent, Errand::Own { urgent: true })?.is_some() {
             go_on(runs())?;
         }
         go_on(runs())

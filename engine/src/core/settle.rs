@@ -49,7 +49,7 @@ impl Core {
 
     /// Makes what was found at open durable, as far as that is not certain: until then nothing goes into the log.
     fn settle_recovery(&self) -> Result<()> {
-        let _turn = self.turn.lock();
+        let _turn = self.turn()?;
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }

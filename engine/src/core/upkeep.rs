@@ -163,6 +163,8 @@ impl Upkeep {
         let mut barred = self.barred.lock();
         if barred.until.is_some_and(|until| until <= Instant::now()) {
             (barred.stores, barred.space, barred.until) = (BTreeSet::new(), false, None);
+            // Nothing but the time has changed since it failed.
+            self.seen.store(0, Ordering::Relaxed);
         }
         (barred.stores.clone(), barred.space)
     }
@@ -294,6 +296,9 @@ impl Core {
             return Ok(false);
         }
         let Some(_claim) = self.claims.claim(stores.clone()) else { return Ok(false) };
+        if self.upkeep.is_over() {
+            return Err(Error::Closed); // who closes waits for claims, but only for those made before
+        }
         let mut bytes = 0;
         let done = self.job(OWN, |rewrite, made| {
             bytes = self.merge_stores(stores, when, rewrite, made)?;

@@ -10,7 +10,25 @@ use crate::limits::{FROZEN_MAX, VALUE_FILE_BYTES_MAX};
 use crate::version::Version;
 use std::sync::Arc;
 
+/// Who has to get in beside a bulk load. Until this is dropped the load begins no new generation: else it would have begun the
+/// next one whenever the one before is flushed, and who waits for that would wait for the end of the load.
+#[derive(Debug)]
+pub(crate) struct Outsider<'a>(&'a Gate);
+
+impl Drop for Outsider<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().outsiders -= 1;
+        self.0.changed.notify_all();
+    }
+}
+
 impl Gate {
+    /// Registers somebody who has to get in beside a bulk load.
+    pub(crate) fn outsider(&self) -> Outsider<'_> {
+        self.state.lock().outsiders += 1;
+        Outsider(self)
+    }
+
     /// Lets the calling thread load in bulk. What was committed before is frozen, and goes to disk before it.
     pub(crate) fn bulk_begin(&self) -> Result<Passed<()>> {
         {
@@ -64,7 +82,7 @@ impl Gate {
         self.publish(&g);
         while self.cell.visible() < seq {
             self.poison.check()?;
-            self.synced.wait(&mut g);
+            self.wait(&self.synced, &mut g);
         }
         Ok(Ok(()))
     }
@@ -93,6 +111,10 @@ impl Gate {
             // An ordinary generation that got in between goes the same way; one without commits is just let go.
             let empty = active.bytes() == 0;
             self.switch(g, (!empty).then_some(active), None);
+        }
+        if g.outsiders > 0 {
+            self.wait(&self.changed, g);
+            return Ok(Err(Blocked::Again));
         }
         let next = Generation::new(Log::Bulk(open()?), g.last_seq);
         self.switch(g, None, Some(Arc::new(next)));

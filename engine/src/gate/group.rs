@@ -32,7 +32,7 @@ impl Gate {
                 synced = true;
                 self.poison.check()?;
                 if g.syncing {
-                    self.synced.wait(&mut g);
+                    self.wait(&self.synced, &mut g);
                 } else {
                     self.sync_group(&mut g)?;
                 }
@@ -41,7 +41,7 @@ impl Gate {
         self.publish(&g);
         while self.cell.visible() < seq {
             self.poison.check()?;
-            self.synced.wait(&mut g);
+            self.wait(&self.synced, &mut g);
         }
         Ok(synced)
     }

@@ -59,7 +59,7 @@ impl Gate {
                 self.publish(&g);
                 continue;
             }
-            self.synced.wait(&mut g);
+            self.wait(&self.synced, &mut g);
         }
         self.poison.check()
     }
@@ -105,7 +105,7 @@ impl Gate {
             if g.closed {
                 return Err(Error::Closed);
             }
-            self.changed.wait(&mut g);
+            self.wait(&self.changed, &mut g);
         }
         Ok(())
     }

@@ -10,6 +10,7 @@
 //! | [`Fault::CutMid`] | half of a write is in the cache | the same |
 //! | [`Fault::Eio`] | fails, nothing done; `sync` gives up the dirty pages | works, unless sticky |
 //! | [`Fault::Enospc`] | `create`, `write`, `allocate`, new directory: fails, nothing done | the same |
+//! | [`Fault::Emfile`] | what opens something, a directory to be synced too (but not for a manifest): fails, nothing done | works, unless sticky |
 
 use super::sim::{SimFile, SimVfs};
 use super::{File, LockOutcome, Mapping, SyncPoint, Vfs};
@@ -34,6 +35,8 @@ pub enum Fault {
     Eio,
     /// The disk is full.
     Enospc,
+    /// The process has as many files open as it may.
+    Emfile,
 }
 
 /// Which operation fails, how, and whether all later ones do too.
@@ -148,7 +151,9 @@ impl State {
         }
         let due = |plan: &Plan| plan.at == number || (plan.sticky && plan.at < number);
         let Some(plan) = self.plan.filter(due) else { return Verdict::Go };
-        if plan.fault == Fault::Enospc && !takes_space {
+        let opens = matches!(kind, "create" | "open" | "open_write" | "map" | "list" | "sync_dir");
+        if (plan.fault == Fault::Enospc && !takes_space) || (plan.fault == Fault::Emfile && !opens)
+        {
             return Verdict::Go;
         }
         self.fired = true;
@@ -161,7 +166,13 @@ impl State {
 
     fn count_sync(&mut self, kind: &'static str, path: Arc<Path>, point: SyncPoint) -> Verdict {
         *self.syncs.entry(point).or_default() += 1;
-        match self.count(kind, path, false) {
+        // A manifest has given its descriptor back before its name is synced.
+        let is_free =
+            |plan: &mut Plan| plan.fault == Fault::Emfile && point == SyncPoint::ManifestDir;
+        let spared = self.plan.take_if(is_free);
+        let verdict = self.count(kind, path, false);
+        self.plan = spared.or(self.plan);
+        match verdict {
             Verdict::Go if self.leave_out == Some(point) => Verdict::Skip,
             verdict => verdict,
         }
@@ -189,6 +200,7 @@ impl Fault {
             Fault::Cut | Fault::CutMid => io::Error::other("the simulated machine is off"),
             Fault::Eio => rustix::io::Errno::IO.into(),
             Fault::Enospc => rustix::io::Errno::NOSPC.into(),
+            Fault::Emfile => rustix::io::Errno::MFILE.into(),
         }
     }
 }

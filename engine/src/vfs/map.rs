@@ -1,8 +1,7 @@
 //! Mappings, of whole files to be read, and of memory of their own: the one place with `unsafe` in the product.
 //!
 //! A mapping is as sound as the file is constant. Files that are mapped are written once, synced, and
-//! never changed as long as anybody maps them; what removes them by name leaves a mapping whole, and
-//! they are shortened only after the last one has ended.
+//! never changed or shortened again; what removes them by name leaves a mapping whole.
 //! Where a disk may go away under the program (a network drive) or others may touch the files, an
 //! option of the database holds their bytes on the heap instead.
 
@@ -27,12 +26,10 @@ enum Bytes {
 #[expect(unsafe_code, reason = "a mapping is the only way to share the page cache; argued below")]
 pub(super) fn map_file(file: impl MmapAsRawDesc) -> io::Result<Mapping> {
     // SAFETY: the slice must not change while it is borrowed. The engine maps only files that are
-    // complete and write-once: no code path replaces the bytes of one, and removing its name keeps
-    // the inode for as long as it is mapped. One path opens it for writing again and truncates it:
-    // `Installer::remove`, only if the `Arc` of the segment that it dropped before, and with it the
-    // mapping, was the last. No other is made: a file is mapped by who has just written it, under a
-    // number that is never used again, and by an open that finds it in a manifest. The directory is
-    // locked against other writers and its files are 0600 in a 0700 directory.
+    // complete and write-once: no code path opens one for writing again or truncates it (the files
+    // that `Installer::remove` shortens hold values, which are never mapped), and removing its name
+    // keeps the inode for as long as it is mapped. The directory is locked against other writers and
+    // its files are 0600 in a 0700 directory.
     let map = unsafe { Mmap::map(file)? };
     if map.is_empty() {
         return Ok(Mapping::heap(Vec::new()));

@@ -78,6 +78,9 @@ pub type Rows = Box<dyn Iterator<Item = Outcome<Row>> + Send + Sync>;
 /// The same from both ends.
 pub type Range = Box<dyn DoubleEndedIterator<Item = Outcome<Row>> + Send>;
 
+/// The bounds of a range.
+pub type Between<'a> = (std::ops::Bound<&'a Key>, std::ops::Bound<&'a Key>);
+
 /// What the header of a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Header {
@@ -101,8 +104,8 @@ pub trait Reader: Send + Sync {
     fn level(&self, key: &Key) -> Outcome<Option<Option<u32>>>;
     /// Everything.
     fn rows(&self) -> Outcome<Rows>;
-    /// What lies in `from..=to`; `None` for a store without order.
-    fn range(&self, from: &Key, to: &Key) -> Outcome<Option<Range>>;
+    /// What lies between; `None` for a store without order.
+    fn range(&self, between: Between<'_>) -> Outcome<Option<Range>>;
     /// The first and the last record; `None` for a store without order.
     fn ends(&self) -> Outcome<Option<[Option<Row>; 2]>>;
     /// What its headers are.

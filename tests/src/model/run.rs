@@ -64,7 +64,9 @@ impl World<'_> {
                 self.compare_all(&*self.subjects[store].now(), &self.models[store])
             }
             Action::Range(store, from, to, ends) => {
-                self.compare_range(self.store(*store), *from, *to, *ends)
+                let store = self.store(*store);
+                let (reader, model) = (self.subjects[store].now(), &self.models[store]);
+                self.compare_range(&*reader, model, (*from, *to), *ends)
             }
             other => Err(Failure(format!("{other:?} is no look"))),
         }

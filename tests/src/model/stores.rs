@@ -1,6 +1,8 @@
 //! The five kinds, with hashed and with sorted keys, behind [`Subject`] and [`Reader`].
 
-use super::{FIXED, Failure, Header, Key, Outcome, Range, Reader, Row, Rows, Subject, sum};
+use super::{
+    Between, FIXED, Failure, Header, Key, Outcome, Range, Reader, Row, Rows, Subject, sum,
+};
 use rollstore::{
     Batch, Codec, Database, DecodeError, Define, Durability, Encodable, Entries, Error, FileKind,
     Headed, Indexable, IndexedFile, Mode, Record, Records, RemovableIndexable, Ro,
@@ -125,7 +127,7 @@ impl Kind {
 trait Pool: rollstore::Key<Item = Key> + 'static {
     fn table_range<T: TableKind, M: Mode>(
         _: &rollstore::Table<Self, Fixed, T, M>,
-        _: (&Key, &Key),
+        _: Between<'_>,
     ) -> Outcome<Option<Range>>
     where
         Self: Sized,
@@ -142,7 +144,7 @@ trait Pool: rollstore::Key<Item = Key> + 'static {
     }
     fn file_range<V: Bytes, T: FileKind, M: Mode>(
         _: &rollstore::File<Self, u32, V, T, M>,
-        _: (&Key, &Key),
+        _: Between<'_>,
     ) -> Outcome<Option<Range>>
     where
         Self: Sized,
@@ -169,9 +171,9 @@ impl Pool for Key {}
 impl Pool for ByOrder {
     fn table_range<T: TableKind, M: Mode>(
         table: &rollstore::Table<Self, Fixed, T, M>,
-        (from, to): (&Key, &Key),
+        between: Between<'_>,
     ) -> Outcome<Option<Range>> {
-        let range: Entries<ByOrder, Fixed> = table.range(*from..=*to)?;
+        let range: Entries<ByOrder, Fixed> = table.range(between)?;
         Ok(Some(Box::new(range.map(|entry| Ok(table_row(entry?))))))
     }
     fn table_ends<T: TableKind, M: Mode>(
@@ -181,9 +183,9 @@ impl Pool for ByOrder {
     }
     fn file_range<V: Bytes, T: FileKind, M: Mode>(
         file: &rollstore::File<Self, u32, V, T, M>,
-        (from, to): (&Key, &Key),
+        between: Between<'_>,
     ) -> Outcome<Option<Range>> {
-        let range: Records<ByOrder, u32, V> = file.range(*from..=*to)?;
+        let range: Records<ByOrder, u32, V> = file.range(between)?;
         Ok(Some(Box::new(range.map(|record| file_row(&record?)))))
     }
     fn file_ends<V: Bytes, T: FileKind, M: Mode>(
@@ -231,8 +233,8 @@ impl<K: Pool, T: TableKind, M: Mode> Reader for rollstore::Table<K, Fixed, T, M>
         let entries: Entries<K, Fixed> = self.iter()?;
         Ok(Box::new(entries.map(|entry| Ok(table_row(entry?)))))
     }
-    fn range(&self, from: &Key, to: &Key) -> Outcome<Option<Range>> {
-        K::table_range(self, (from, to))
+    fn range(&self, between: Between<'_>) -> Outcome<Option<Range>> {
+        K::table_range(self, between)
     }
     fn ends(&self) -> Outcome<Option<[Option<Row>; 2]>> {
         K::table_ends(self)
@@ -266,8 +268,8 @@ impl<K: Pool, V: Bytes, T: FileKind, M: Mode> Reader for rollstore::File<K, u32,
         let records: Records<K, u32, V> = self.iter()?;
         Ok(Box::new(records.map(|record| file_row(&record?))))
     }
-    fn range(&self, from: &Key, to: &Key) -> Outcome<Option<Range>> {
-        K::file_range(self, (from, to))
+    fn range(&self, between: Between<'_>) -> Outcome<Option<Range>> {
+        K::file_range(self, between)
     }
     fn ends(&self) -> Outcome<Option<[Option<Row>; 2]>> {
         K::file_ends(self)
@@ -297,7 +299,7 @@ impl<M: Mode> Reader for Singleton<Vec<u8>, M> {
         let row = Reader::read(self, &super::key(0))?;
         Ok(Box::new(row.into_iter().map(Ok)))
     }
-    fn range(&self, _: &Key, _: &Key) -> Outcome<Option<Range>> {
+    fn range(&self, _: Between<'_>) -> Outcome<Option<Range>> {
         Ok(None)
     }
     fn ends(&self) -> Outcome<Option<[Option<Row>; 2]>> {

@@ -10,6 +10,7 @@ use rollstore_engine::vfs::Vfs;
 use rollstore_engine::vfs::os::OsVfs;
 use rollstore_engine::vfs::sim::SimVfs;
 use std::collections::BTreeMap;
+use std::ops;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -227,7 +228,13 @@ impl<'a> World<'a> {
         }
         let mut held = self.held.swap_remove(which % self.held.len());
         for (subject, model) in self.subjects.iter().zip(&held.models) {
-            self.compare_all(&*subject.at(&held.snapshot), model)?;
+            let reader = subject.at(&held.snapshot);
+            self.compare_all(&*reader, model)?;
+            for at in 0..4 {
+                // All kinds of bounds, at a moment after which the same keys were written again.
+                let kinds = (at << 28) | (3 - at) << 30 | which as u32;
+                self.compare_range(&*reader, model, (which + at as usize, which / 2), kinds)?;
+            }
             count(&self.counts.snapshot_reads);
         }
         for row in held.scan {
@@ -258,22 +265,37 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// Compares a range of a sorted store, taken from both ends in turns.
-    pub(super) fn compare_range(&self, store: usize, a: usize, b: usize, ends: u32) -> Outcome {
-        let (reader, pool) = (self.subjects[store].now(), self.setup.pool);
-        let (a, b) = (key(a % pool), key(b % pool));
+    /// Compares a range of a sorted store, taken from both ends in turns, with bounds of any kind.
+    pub(super) fn compare_range(
+        &self,
+        reader: &dyn Reader,
+        model: &Model,
+        (a, b): (usize, usize),
+        ends: u32,
+    ) -> Outcome {
+        let (a, b) = (key(a % self.setup.pool), key(b % self.setup.pool));
         let (from, to) = (a.min(b), a.max(b));
-        let Some(mut range) = reader.range(&from, &to)? else { return Ok(()) };
+        let bound = |key, kind| match kind % 4 {
+            0 => ops::Bound::Unbounded,
+            1 => ops::Bound::Excluded(key),
+            _ => ops::Bound::Included(key),
+        };
+        let mut between = (bound(&from, ends >> 28), bound(&to, ends >> 30));
+        if from == to && between == (ops::Bound::Excluded(&from), ops::Bound::Excluded(&to)) {
+            between.0 = ops::Bound::Unbounded; // the map of the standard library panics
+        }
+        let Some(mut range) = reader.range(between)? else { return Ok(()) };
         count(&self.counts.ranges);
         let kind = reader.header_is();
-        let wanted = self.models[store].range(from..=to).map(|(key, bound)| row(key, bound, kind));
+        let wanted = model.range::<Key, _>(between).map(|(key, bound)| row(key, bound, kind));
         let mut wanted: std::collections::VecDeque<Row> = wanted.collect();
         for turn in 0.. {
             let back = ends >> (turn % 32) & 1 == 1;
             let found = if back { range.next_back() } else { range.next() }.transpose()?;
             let want = if back { wanted.pop_back() } else { wanted.pop_front() };
             check(found == want, || {
-                format!("a range gives {} at turn {turn}, not {}", brief(&found), brief(&want))
+                let (found, want) = (brief(&found), brief(&want));
+                format!("the range {between:?} gives {found} at turn {turn}, not {want}")
             })?;
             if found.is_none() {
                 break;
