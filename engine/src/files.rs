@@ -14,7 +14,7 @@ use crate::poison::Poison;
 use crate::segment::{Finished, Segment, SegmentWriter, Spec};
 use crate::tree::{Run, StoreMeta, expect};
 use crate::value_log::{self, ValueFileInfo, ValueSpec, ValueWriter};
-use crate::vfs::{SyncPoint, Vfs, is_out_of_descriptors};
+use crate::vfs::{SyncPoint, Vfs};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -48,8 +48,7 @@ impl Files {
         self.dir.join(file_name(kind, id))
     }
 
-    /// Makes a file by `create`. One that is there already was made by somebody else, and is not ours to remove; without a
-    /// descriptor for it there is none.
+    /// Makes a file by `create`. One that is there already was made by somebody else, and is not ours to remove.
     fn make<T>(
         &self,
         kind: FileKind,
@@ -59,13 +58,11 @@ impl Files {
         let id = self.numbers.next();
         let path = self.path(kind, id);
         let result = create(id, &path);
-        let not_ours = |error: &Error| match error {
-            Error::Io { source, .. } => {
-                source.kind() == io::ErrorKind::AlreadyExists || is_out_of_descriptors(source)
-            }
+        let foreign = |error: &Error| match error {
+            Error::Io { source, .. } => source.kind() == io::ErrorKind::AlreadyExists,
             _ => false,
         };
-        if !result.as_ref().is_err_and(not_ours) {
+        if !result.as_ref().is_err_and(foreign) {
             made.0.push(path);
         }
         Ok((id, result?))
