@@ -4,6 +4,7 @@ use crate::cell::{ABSENT, Cell};
 use crate::results::{Ended, Figure, Outcome, Results};
 use crate::store::Result;
 use crate::workloads::Workload;
+use rollstore_benches::sample::shuffled;
 use std::fs;
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Read};
@@ -63,7 +64,7 @@ impl Plan {
         Ok(())
     }
 
-    /// The cells of a round: each begins with another store, so that none is always the first after a pause.
+    /// The cells of a round, the stores in another order each time: none is always the first, or behind the same one.
     fn cells(&self, round: u32) -> Vec<(u32, &'static str, &'static str)> {
         let mut cells = Vec::new();
         for workload in &self.workloads {
@@ -72,9 +73,9 @@ impl Plan {
             if workload.takes_stores {
                 stores.extend(&self.stores);
             }
-            let turn = round as usize % stores.len().max(1);
-            stores.rotate_left(turn);
-            cells.extend(stores.into_iter().map(|store| (round, workload.name, store)));
+            let order =
+                shuffled(stores.len() as u64, cells.len() as u64 + (u64::from(round) << 32));
+            cells.extend(order.into_iter().map(|at| (round, workload.name, stores[at as usize])));
         }
         cells
     }

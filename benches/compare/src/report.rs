@@ -138,8 +138,8 @@ impl<'a> Report<'a> {
     pub fn text(&self) -> String {
         let mut out = String::from("## Stores\n\n");
         self.0.stores.iter().for_each(|store| out += &format!("* {store}\n"));
-        out += "\nMedians of the rounds (least-most). Times of single reads are those of one read in 50 to 200, \
-                of writes those of each.\n";
+        out += "\nMedians of the rounds (least-most). Times of single reads are those of one read in 50 to 200 \
+                (w5, w6: of each), of writes those of each.\n";
         for workload in workloads::ALL.iter().filter(|of| !self.stores(of.name).is_empty()) {
             let _infallible = writeln!(out, "\n## {}: {}\n", workload.name, workload.about);
             out += &markdown(&self.table(workload));

@@ -163,6 +163,11 @@ pub trait Store: Send + Sync {
     fn close(self: Box<Self>) -> Result<()>;
 }
 
+/// The keys of `keys` that no range of levels takes with it.
+pub fn without_levels(keys: &[(Place, Vec<u8>)]) -> impl Iterator<Item = &(Place, Vec<u8>)> {
+    keys.iter().filter(|(place, _)| *place != Place::Levels)
+}
+
 /// Opens or makes a store in a directory.
 pub type Open = fn(&Path, Durability) -> Result<Box<dyn Store>>;
 

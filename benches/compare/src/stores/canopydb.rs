@@ -1,6 +1,6 @@
 //! canopydb.
 
-use crate::store::{Durability, Keys, Place, Result, Rival, Store, Write, quiet};
+use crate::store::{Durability, Keys, Place, Result, Rival, Store, Write, quiet, without_levels};
 use canopydb::{Database, DbOptions, EnvOptions, Tree, WriteTransaction};
 use std::path::{Path, PathBuf};
 
@@ -56,7 +56,7 @@ impl Canopy {
     /// Drops keys in one transaction.
     fn delete(&self, keys: &[(Place, Vec<u8>)]) -> Result<()> {
         self.write(|trees| {
-            for (place, key) in keys {
+            for (place, key) in without_levels(keys) {
                 trees.at(*place)?.delete(key)?;
             }
             Ok(())

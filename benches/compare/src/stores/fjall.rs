@@ -4,6 +4,9 @@ use crate::store::{Durability, Keys, Place, Result, Rival, Store, Write, quiet};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use std::path::{Path, PathBuf};
 
+/// As large as ours is for values: the page cache holds the files besides.
+const CACHE: u64 = 64 << 20;
+
 /// The configurations.
 pub const RIVALS: &[Rival] = &[
     Rival {
@@ -11,14 +14,21 @@ pub const RIVALS: &[Rival] = &[
         packages: &["fjall"],
         options: "LZ4, large values separated from 1 KiB, blob GC age cutoff 1, 64 MiB cache",
         syncs: true,
-        open: |path, durability| open(path, durability, true),
+        open: |path, durability| open(path, durability, true, CACHE),
+    },
+    Rival {
+        name: "fjall-1g",
+        packages: &["fjall"],
+        options: "1 GiB cache, else as fjall",
+        syncs: true,
+        open: |path, durability| open(path, durability, true, 1 << 30),
     },
     Rival {
         name: "fjall-plain",
         packages: &["fjall"],
         options: "LZ4, 64 MiB cache",
         syncs: true,
-        open: |path, durability| open(path, durability, false),
+        open: |path, durability| open(path, durability, false, CACHE),
     },
 ];
 
@@ -32,8 +42,8 @@ struct Fjall {
 }
 
 /// Opens or makes a database.
-fn open(path: &Path, durability: Durability, separate: bool) -> Result<Box<dyn Store>> {
-    let db = Database::builder(path).cache_size(64 << 20).open()?;
+fn open(path: &Path, durability: Durability, separate: bool, cache: u64) -> Result<Box<dyn Store>> {
+    let db = Database::builder(path).cache_size(cache).open()?;
     // The default cutoff of 0.25 rounds down to no file at all where few are stale.
     let blobs = KvSeparationOptions::default().age_cutoff(1.0);
     let keyspace = |place: Place| {

@@ -1,6 +1,6 @@
 //! LMDB, through heed.
 
-use crate::store::{Durability, Keys, Place, Result, Rival, Store, Write};
+use crate::store::{Durability, Keys, Place, Result, Rival, Store, Write, without_levels};
 use heed::types::Bytes;
 use heed::{CommitOrAbort, CompactionOption, Database, Env, EnvFlags, EnvOpenOptions};
 use std::convert::Infallible;
@@ -86,7 +86,7 @@ impl Lmdb {
     /// Drops keys in one transaction.
     fn delete(&self, keys: &[(Place, Vec<u8>)]) -> Result<()> {
         let mut txn = self.env.write_txn()?;
-        for (place, key) in keys {
+        for (place, key) in without_levels(keys) {
             self.table(*place).delete(&mut txn, stored(key))?;
         }
         Ok(txn.commit()?)

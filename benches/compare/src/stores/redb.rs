@@ -1,6 +1,6 @@
 //! redb.
 
-use crate::store::{Absent, Durability, Keys, Place, Result, Rival, Store, Write};
+use crate::store::{Absent, Durability, Keys, Place, Result, Rival, Store, Write, without_levels};
 use redb::{Database, ReadableDatabase, TableDefinition, WriteTransaction};
 use std::fs;
 use std::path::Path;
@@ -85,7 +85,7 @@ impl Redb {
     /// Drops keys in one transaction.
     fn delete(&self, keys: &[(Place, Vec<u8>)]) -> Result<()> {
         self.write(|tables| {
-            for (place, key) in keys {
+            for (place, key) in without_levels(keys) {
                 tables.at(*place)?.remove(key.as_slice())?;
             }
             Ok(())

@@ -1,6 +1,6 @@
 //! RocksDB: a column family for each place, one write batch for each commit.
 
-use crate::store::{Durability, Keys, Place, Result, Rival, Store, Write};
+use crate::store::{Durability, Keys, Place, Result, Rival, Store, Write, without_levels};
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
     CompactOptions, DB, DBCompressionType, Options, ReadOptions, WaitForCompactOptions, WriteBatch,
@@ -8,35 +8,45 @@ use rocksdb::{
 };
 use std::path::Path;
 
+/// The block cache, as large as ours is for values: the page cache holds the files besides.
+const CACHE: usize = 64 << 20;
+
 /// The configurations.
 pub const RIVALS: &[Rival] = &[
     Rival {
         name: "rocksdb",
         packages: &["rocksdb", "librocksdb-sys"],
-        options: "LZ4, bloom 10 bits, 64 MiB block cache, 128 MiB write buffers",
+        options: "LZ4, bloom 10 bits, 64 MiB block cache, 128 MiB write buffers, 2 logs used again",
         syncs: true,
-        open: |path, durability| open(path, durability, DBCompressionType::Lz4, false),
+        open: |path, durability| open(path, durability, DBCompressionType::Lz4, false, CACHE),
     },
     Rival {
         name: "rocksdb-raw",
         packages: &["rocksdb", "librocksdb-sys"],
         options: "no compression, else as rocksdb",
         syncs: true,
-        open: |path, durability| open(path, durability, DBCompressionType::None, false),
+        open: |path, durability| open(path, durability, DBCompressionType::None, false, CACHE),
+    },
+    Rival {
+        name: "rocksdb-1g",
+        packages: &["rocksdb", "librocksdb-sys"],
+        options: "1 GiB block cache, else as rocksdb",
+        syncs: true,
+        open: |path, durability| open(path, durability, DBCompressionType::Lz4, false, 1 << 30),
     },
     Rival {
         name: "rocksdb-zstd",
         packages: &["rocksdb", "librocksdb-sys"],
         options: "ZSTD at the bottommost level, else as rocksdb",
         syncs: true,
-        open: |path, durability| open(path, durability, DBCompressionType::Zstd, false),
+        open: |path, durability| open(path, durability, DBCompressionType::Zstd, false, CACHE),
     },
     Rival {
         name: "rocksdb-blob",
         packages: &["rocksdb", "librocksdb-sys"],
         options: "LZ4 blob files with GC for large values from 512 bytes, else as rocksdb",
         syncs: true,
-        open: |path, durability| open(path, durability, DBCompressionType::Lz4, true),
+        open: |path, durability| open(path, durability, DBCompressionType::Lz4, true, CACHE),
     },
 ];
 
@@ -54,13 +64,16 @@ fn open(
     durability: Durability,
     compression: DBCompressionType,
     blobs: bool,
+    cache: usize,
 ) -> Result<Box<dyn Store>> {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_db_write_buffer_size(128 << 20);
     options.set_bytes_per_sync(1 << 20);
-    let table = table();
+    // Where commits are synced: a log that is used again has its blocks already.
+    options.set_recycle_log_file_num(2);
+    let table = table(cache);
     let families = Place::ALL.map(|place| {
         let options = family(&table, compression, blobs && place.is_large());
         ColumnFamilyDescriptor::new(place.name(), options)
@@ -72,9 +85,9 @@ fn open(
 }
 
 /// What the tables of all families share, and the cache among it.
-fn table() -> BlockBasedOptions {
+fn table(cache: usize) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
-    table.set_block_cache(&Cache::new_lru_cache(64 << 20));
+    table.set_block_cache(&Cache::new_lru_cache(cache));
     table.set_bloom_filter(10.0, false);
     table
 }
@@ -139,7 +152,7 @@ impl Store for Rocks {
     fn drop_below(&self, level: u32, keys: &Keys) -> Result<()> {
         for keys in keys.chunks(1_000) {
             let mut batch = WriteBatch::default();
-            for (place, key) in keys.iter().filter(|(place, _)| *place != Place::Levels) {
+            for (place, key) in without_levels(keys) {
                 batch.delete_cf(self.family(*place)?, key);
             }
             self.db.write_opt(batch, &self.write)?;

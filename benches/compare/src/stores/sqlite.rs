@@ -1,6 +1,6 @@
 //! SQLite, through rusqlite: a table for each place, a connection for each thread that reads.
 
-use crate::store::{Durability, Keys, Place, Result, Rival, Store, Write};
+use crate::store::{Durability, Keys, Place, Result, Rival, Store, Write, without_levels};
 use rusqlite::{Connection, OptionalExtension};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -111,7 +111,7 @@ impl Sqlite {
     fn delete(&self, keys: &[(Place, Vec<u8>)]) -> Result<()> {
         let mut writer = self.writer();
         let txn = writer.transaction()?;
-        for (place, key) in keys {
+        for (place, key) in without_levels(keys) {
             txn.prepare_cached(&self.delete[*place as usize])?.execute([key])?;
         }
         Ok(txn.commit()?)

@@ -1,6 +1,6 @@
 //! SurrealKV: one tree, whose keys begin with a byte for the place.
 
-use crate::store::{Durability, Keys, Place, Result, Rival, Store, Write, quiet};
+use crate::store::{Durability, Keys, Place, Result, Rival, Store, Write, quiet, without_levels};
 use std::path::{Path, PathBuf};
 use surrealkv::{
     CompactRangeOptions, Durability as Commit, Mode, Options, Transaction, Tree, TreeBuilder,
@@ -92,7 +92,7 @@ impl Store for Surreal {
     fn drop_below(&self, level: u32, keys: &Keys) -> Result<()> {
         for keys in keys.chunks(1_000) {
             self.transact(|transaction| {
-                for (place, key) in keys.iter().filter(|(place, _)| *place != Place::Levels) {
+                for (place, key) in without_levels(keys) {
                     transaction.delete(prefixed(*place, key))?;
                 }
                 Ok(())

@@ -4,8 +4,15 @@ use super::puts;
 use crate::cell::{Cell, Usage};
 use crate::meter::Meter;
 use crate::store::{Durability, Place, Result, Rival};
-use rollstore_benches::sample::{Set, Word, shuffled, word};
+use rollstore_benches::sample::{Random, Set, Word, shuffled, word};
+use rollstore_engine::format::Seed;
+use rollstore_engine::format::prefix::Mixer;
+use rollstore_engine::format::segment::{self, Line};
+use rollstore_engine::vfs::Vfs as _;
+use rollstore_engine::vfs::os::OsVfs;
 use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// Keys and values made ahead: few, so that they stay in the first cache.
@@ -49,14 +56,18 @@ pub fn passes(cell: &Cell, get: Get<'_>, rows: u64, what: &str, set: Set) -> Res
     Ok(())
 }
 
-fn measure(cell: &Cell, get: Get<'_>) -> Result<()> {
+fn first(cell: &Cell, get: Get<'_>) -> Result<()> {
     let first = pass(get, cell.rows, Set::Present, 4)?;
     cell.add("first after open", "/s", first.rate());
+    Ok(())
+}
+
+fn measure(cell: &Cell, get: Get<'_>) -> Result<()> {
     passes(cell, get, cell.rows, "present", Set::Present)?;
     passes(cell, get, cell.rows, "absent", Set::Absent)
 }
 
-/// A store under it.
+/// A store under it: right after the open, and once what it does by itself is done.
 pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     let store = cell.open(rival, Durability::Buffered)?;
     puts::fill(&*store, cell.rows, 1_000)?;
@@ -64,19 +75,55 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     store.close()?;
     let usage = Usage::begin();
     let store = cell.reopen(rival)?;
+    let get: Get<'_> = &|key, see| store.get(Place::Words, key, see);
+    first(cell, get)?;
     store.idle()?;
-    measure(cell, &|key, see| store.get(Place::Words, key, see))?;
+    measure(cell, get)?;
     usage.end(cell, 0);
     cell.add_disk(&*store, cell.rows * puts::PAIR_BYTES)?;
     store.close()
 }
 
-/// The hash map of the standard library.
+/// The hash map of the standard library, and the least that an absent key takes in a checked file.
 pub fn machine(cell: &Cell) -> Result<()> {
     let map: HashMap<Word, Word> =
         (0..cell.rows).map(|at| (word(Set::Present, at), word(Set::Values, at))).collect();
-    measure(cell, &|key, see| {
+    let get: Get<'_> = &|key, see| {
         let key: &Word = key.try_into()?;
         Ok(map.get(key).map(|value| see(value)).is_some())
-    })
+    };
+    first(cell, get)?;
+    measure(cell, get)?;
+    floor(cell)
+}
+
+/// What an absent key costs at least where every byte that is believed is checked and no lock is taken: the hash of the key, one
+/// line of fingerprints out of a mapping, verified, between the two locked instructions that hold on to the current state.
+fn floor(cell: &Cell) -> Result<()> {
+    let (seed, mut random) = (Seed::new(&[7; 16], 1), Random::new(5));
+    let (mixer, count) = (Mixer::new(&random.fixed()), segment::lines(cell.rows));
+    let mut bytes = Vec::new();
+    for index in 0..count {
+        let prints: Vec<u16> =
+            (0..segment::LINE_ENTRIES).map(|_| segment::fingerprint(random.next_u64())).collect();
+        segment::encode_line(&mut bytes, seed, index, 0, &prints, segment::LINE_ENTRIES as u16);
+    }
+    let path = cell.file("lines");
+    std::fs::write(&path, &bytes)?;
+    let map = OsVfs.map(&path)?;
+    let held = AtomicUsize::new(0);
+    let get: Get<'_> = &|key, _see| {
+        black_box(held.swap(1, Ordering::SeqCst));
+        let hash = mixer.hash(key);
+        let index = segment::line_of(hash, count);
+        let line = map.chunks(segment::LINE_BYTES).nth(index as usize).unwrap_or_default();
+        let line = Line::decode(line, seed, index, 0).map_err(|fault| format!("{fault:?}"))?;
+        // A fingerprint in some hundreds is that of another key; here none is asked for it.
+        black_box(line.matches(hash));
+        Ok(black_box(held.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Relaxed)).is_err())
+    };
+    pass(get, cell.rows, Set::Absent, 4)?;
+    let one = pass(get, cell.rows, Set::Absent, 1)?;
+    cell.add("floor of absent 1", "/s", one.rate());
+    Ok(std::fs::remove_file(path)?)
 }

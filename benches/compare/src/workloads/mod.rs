@@ -24,7 +24,7 @@ pub struct Workload {
     pub about: &'static str,
     /// A store under it.
     pub run: fn(&Cell, Rival) -> Result<()>,
-    /// The same bytes, or the same questions, with no store at all.
+    /// The same bytes, or the same questions, with no store, and what the least is that they can cost.
     pub machine: Option<fn(&Cell) -> Result<()>>,
     /// Is there something to do for stores?
     pub takes_stores: bool,
