@@ -338,11 +338,6 @@ impl Marks {
     }
 }
 
-/// Is a level in stored form, which is one more, `level` or a higher one?
-fn is_from(level: u32, stored: u32) -> bool {
-    stored > level
-}
-
 /// Finds what `keep` does not want in `runs`, newest first: all of the store up to the horizon.
 pub(crate) fn mark(
     (version, state): (&Version, &StoreState),
@@ -354,7 +349,8 @@ pub(crate) fn mark(
     let meta = &*state.meta;
     let above = match keep {
         Keep::FromLevel(level) => {
-            let kept = |run: &&Run| is_from(*level, run.segment.level_range().0);
+            // What is stored is one more than the level.
+            let kept = |run: &&Run| run.segment.level_range().0 > *level;
             runs.iter().take_while(kept).count()
         }
         _ => 0,
@@ -382,7 +378,7 @@ pub(crate) fn mark(
             let record = Record { meta, version, entry };
             predicate(&record, view).map_err(from_callback)
         }
-        Keep::FromLevel(level) => Ok(entry.level() == 0 || is_from(*level, entry.level())),
+        Keep::FromLevel(level) => Ok(entry.level() == 0 || entry.level() > *level),
         Keep::Retain(_) | Keep::Walk(..) => Ok(kept.as_ref().is_some_and(|k| k.has(at, &entry))),
     })?;
     marks.kept += skipped.iter().map(Run::bound).sum::<u64>();

@@ -244,3 +244,9 @@ impl fmt::Display for What {
         }
     }
 }
+
+/// Had the system no descriptor left? Then nothing was begun, and what was to be synced is as it was.
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE, Errno::NFILE].iter().any(|no| error.raw_os_error() == Some(no.raw_os_error()))
+}

@@ -11,11 +11,11 @@
 //! away under it. Nothing is renamed: the name is final from the start, and a file that was not
 //! finished does not verify.
 
-use crate::error::{Corruption, Error, Result, What};
+use crate::error::{Corruption, Error, Result, What, is_out_of_descriptors};
 use crate::format::manifest::Manifest;
 use crate::format::names::{FileKind, QUARANTINE, file_name};
 use crate::limits::MANIFEST_BYTES_MAX;
-use crate::vfs::{SyncPoint, Vfs, is_out_of_descriptors};
+use crate::vfs::{SyncPoint, Vfs};
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -4,9 +4,8 @@
 //! only a reopen, which reads what is there, may write again. The first cause is kept; later ones
 //! follow from it. A writer that is not poisoned pays one load.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_out_of_descriptors};
 use crate::sync::{AtomicBool, OnceLock, Ordering};
-use crate::vfs::is_out_of_descriptors;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;

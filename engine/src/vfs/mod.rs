@@ -108,12 +108,6 @@ pub trait File: Send + Sync + fmt::Debug {
     fn sync(&self, point: SyncPoint) -> io::Result<()>;
 }
 
-/// Had the system no descriptor left? Then nothing was begun, and what was to be synced is as it was.
-pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::MFILE, Errno::NFILE].iter().any(|no| error.raw_os_error() == Some(no.raw_os_error()))
-}
-
 /// Writes zeros over the bytes from `from` up to `to`.
 pub(crate) fn write_zeros<F: File + ?Sized>(file: &F, from: u64, to: u64) -> io::Result<()> {
     /// Linux keeps a file in memory in pieces as large as the writes that made it, if they are aligned, and every small write
