@@ -19,9 +19,9 @@
 use crate::edit::{Change, Rewrite};
 use crate::error::{Error, Result};
 use crate::files::{Files, Made};
+use crate::format::level_of;
 use crate::format::manifest::{self as format, Manifest};
 use crate::format::mask::Bits;
-use crate::format::{level_of, stored_level};
 use crate::memtable::Memtable;
 use crate::merge::Merge;
 use crate::segment::EntryRef;
@@ -106,7 +106,7 @@ impl GcPlan {
             let Keep::FromLevel(level) = keep else { return None };
             for generation in version.generations() {
                 let kept = generation.table(store.id()).map_or(0, |table| table.keys() as u64);
-                keys += generation.is_from(stored_level(*level)).then_some(kept)?;
+                keys += generation.is_from(*level).then_some(kept)?;
             }
         }
         Some(keys)
@@ -216,7 +216,8 @@ impl Collection {
     /// Waits for its end.
     ///
     /// # Errors
-    /// What ended it early: then nothing was dropped. [`Error::Cancelled`], [`Error::Closed`], what a callback returned, damage.
+    /// What ended it early: then nothing was dropped. [`Error::Cancelled`], [`Error::Closed`], what a callback returned, damage;
+    /// [`Error::Superseded`]: ask for it again.
     pub fn wait(&self) -> Result<GcReport> {
         let mut done = self.0.done.lock();
         loop {

@@ -291,6 +291,8 @@ impl Core {
 
     /// Moves everything committed so far out of memory and into files.
     pub(crate) fn flush(&self) -> Result<()> {
+        // A bulk load that goes on would bring more and more.
+        let _outsider = self.gate.outsider();
         self.freeze()?;
         self.drain(0)?;
         self.installer.settle()

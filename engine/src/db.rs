@@ -80,7 +80,15 @@ impl Database {
     /// # Errors
     /// [`Error::Schema`] if it has another shape, [`Error::NotFound`] if it is not there and the database is read-only.
     pub fn store(&self, spec: &StoreSpec) -> Result<Store> {
-        self.core().store(spec)
+        self.core().store(spec, true)
+    }
+
+    /// The same, but one that is not there is not made.
+    ///
+    /// # Errors
+    /// As [`Database::store`] of a database that is read-only.
+    pub fn store_that_is(&self, spec: &StoreSpec) -> Result<Store> {
+        self.core().store(spec, false)
     }
 
     /// Every store there is.
@@ -188,6 +196,7 @@ impl Database {
         // this collection let go would go out of a directory that may be somebody else's by then.
         let mut workers = self.handle.workers.lock();
         if self.core().gate.is_closed() {
+            self.core().forget_horizon();
             return Err(Error::Closed);
         }
         let alarm = move || woken.gate.wake();

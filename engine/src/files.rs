@@ -162,7 +162,7 @@ impl Files {
         Arc::new(ValueFileInfo { id: file.id, uuid: file.uuid, bytes: file.bytes })
     }
 
-    /// Makes the names of what was made durable. A sync of the directory that fails poisons.
+    /// Makes the names of what was made durable. A sync of the directory that was begun and fails poisons.
     pub(crate) fn sync_names(&self, made: &Made, point: SyncPoint) -> Result<()> {
         if made.is_empty() {
             return Ok(());

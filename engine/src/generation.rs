@@ -173,9 +173,10 @@ impl Generation {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Does no entry carry a level below this one, in stored form?
+    /// Does no entry carry a level below this one?
     pub(crate) fn is_from(&self, level: u32) -> bool {
-        self.level_min.load(Ordering::Relaxed) >= level
+        // What is stored is one more than the level.
+        self.level_min.load(Ordering::Relaxed) > level
     }
 
     /// The newest commit in it.
@@ -246,7 +247,7 @@ impl Generation {
         };
         let level = own_level.map_or(level, crate::format::stored_level);
         let Some(table) = self.table_of(meta, 0) else { return };
-        if level > 0 && self.is_from(level) {
+        if level > 0 && self.level_min.load(Ordering::Relaxed) > level {
             self.level_min.store(level, Ordering::Relaxed);
         }
         let bytes = table.insert(meta.hash(key), key, seq, level, body);

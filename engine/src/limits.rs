@@ -20,7 +20,7 @@ pub const LEVEL_MAX: u32 = u32::MAX - 1;
 pub const SEGMENT_ENTRIES_MAX: u64 = 16 << 20;
 /// A merge makes no segment larger than this, in bytes of entries.
 pub const MERGE_BYTES_MAX: u64 = 1 << 30;
-/// A value file is finished when it reaches this size (one more record may follow).
+/// A value file is finished when it reaches this size (the rest of a batch, or of a generation of the log, may follow).
 pub const VALUE_FILE_BYTES_MAX: u64 = 256 << 20;
 /// Largest manifest that is read, in bytes.
 pub const MANIFEST_BYTES_MAX: u64 = 128 << 20;

@@ -117,8 +117,10 @@ pub fn create(vfs: &dyn Vfs, dir: &Path, uuid: [u8; 16], generation: u64) -> Res
 /// at a time may be passed over, so they must be gone before another one is begun.
 pub fn set_aside(vfs: &dyn Vfs, dir: &Path, torn: &[PathBuf]) -> Result<(), WriteFailure> {
     move_aside(vfs, dir, torn).map_err(WriteFailure::Retry)?;
-    let synced = vfs.sync_dir(dir, SyncPoint::ManifestDir);
-    synced.map_err(|e| WriteFailure::Poison(Error::io("sync", dir, e)))
+    vfs.sync_dir(dir, SyncPoint::ManifestDir).map_err(|e| match is_out_of_descriptors(&e) {
+        true => WriteFailure::Retry(Error::io("sync", dir, e)),
+        false => WriteFailure::Poison(Error::io("sync", dir, e)),
+    })
 }
 
 /// Moves files to `quarantine/`. One that is not there (any more) is fine.

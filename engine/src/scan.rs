@@ -153,7 +153,6 @@ impl Scan {
 
     fn take(&mut self, end: End) -> Result<Option<Item>> {
         let Scan { snapshot, store, sources } = self;
-        snapshot.check(store)?;
         loop {
             let heads = sources.iter().enumerate().filter_map(|(i, s)| Some((i, s.head(end)?)));
             // `min_by` keeps the first of equals and `max_by` the last: the newest source must win both.
@@ -162,6 +161,7 @@ impl Scan {
                 End::Back => heads.rev().max_by(|a, b| a.1.order(b.1)),
             };
             let Some((winner, head)) = best else { return Ok(None) };
+            snapshot.check(store)?;
             let head = head.clone();
             let item = match sources.get(winner) {
                 Some(source) => source.item(snapshot, store, &head)?,

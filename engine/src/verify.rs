@@ -15,8 +15,11 @@ use crate::manifest;
 use crate::segment::Segment;
 use crate::tree::Run;
 use crate::value_log::{Expected, ValueFileInfo, verify_file};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
+
+/// Of one file so many missing records are told: one that is a hole has lost them all.
+const MISSING_MAX: usize = 1000;
 
 /// How far a verification is, or how far it went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,6 +47,7 @@ pub type Progress<'a> = &'a mut dyn FnMut(&Verified) -> bool;
 struct Check<'a> {
     core: &'a Core,
     manifest: Manifest,
+    value_files: BTreeSet<u64>,
     done: Verified,
     report: &'a mut dyn FnMut(Error),
     /// By value file: what points at each offset. The key is kept as its hash and length: 16 bytes a record.
@@ -74,7 +78,8 @@ pub(crate) fn verify(
     let values = manifest.values.iter().map(|file| file.bytes);
     let done = Verified { bytes_total: runs.chain(values).sum(), ..Verified::default() };
     let (pointed, live) = (HashMap::new(), BTreeMap::new());
-    let mut check = Check { core, manifest, done, report, pointed, live };
+    let value_files = manifest.values.iter().map(|file| file.id).collect();
+    let mut check = Check { core, manifest, value_files, done, report, pointed, live };
     check.manifests();
     for store in check.manifest.stores.clone() {
         if !check.store(&store, progress) {
@@ -169,7 +174,7 @@ impl Check<'_> {
 
     /// Notes where an entry points, if a value file of that number exists.
     fn point(&mut self, store: &Store, segment: &Segment, pointer: Pointer, pointed: Pointed) {
-        let exists = self.manifest.values.iter().any(|file| file.id == pointer.file);
+        let exists = self.value_files.contains(&pointer.file);
         let places = self.pointed.entry(pointer.file).or_default();
         let before = places.insert(pointer.offset, pointed);
         *self.live.entry((pointer.file, store.id)).or_default() += u64::from(pointer.len);
@@ -263,7 +268,7 @@ impl Check<'_> {
             });
         }
         explained.iter().for_each(|at| _ = unread.remove(at));
-        for (offset, pointed) in unread {
+        for (offset, pointed) in unread.into_iter().take(MISSING_MAX) {
             let error = Error::from(Corruption::new(path, offset, What::Missing));
             blamed.push(error.in_store(name(pointed)));
         }

@@ -309,7 +309,7 @@ impl WalPool {
         Ok(header.frame_seed())
     }
 
-    /// A directory sync that fails poisons: the entries of other files may have been lost with it.
+    /// A directory sync that was begun and fails poisons: the entries of other files may have been lost with it.
     fn sync_dir(&self) -> Result<()> {
         let synced = self.vfs.sync_dir(&self.dir, SyncPoint::WalDir);
         synced.map_err(|e| self.poison.trip_sync(&self.dir, e))

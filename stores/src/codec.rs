@@ -363,6 +363,7 @@ impl<T: AsRef<[u8]> + for<'a> TryFrom<&'a [u8]>, const N: usize> Codec for Raw<T
     type Item = T;
 
     fn encode(item: &T, out: &mut Vec<u8>) {
+        const { assert!(<Self as FixedCodec>::SIZE == N) }; // as a value too it must be what it says
         out.extend_from_slice(item.as_ref());
     }
 

@@ -12,7 +12,8 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
-/// An open database. A clone is the same database; the last one dropped closes it.
+/// An open database. A clone is the same database; it closes when the last of them is dropped, and of what holds it: handles,
+/// batches, iterators, records, and the callbacks of a collection under way.
 ///
 /// ```
 /// use rollstore::{Database, Define, Durability, Options, Singleton};
@@ -206,7 +207,9 @@ impl<M: Mode> Database<M> {
     /// [`Error::Schema`](crate::Error::Schema) if the store is there with another kind, key order or size;
     /// [`Error::NotFound`](crate::Error::NotFound) if it is not there and the database is read-only.
     pub fn store<S: Store>(&self, define: Define<S>) -> Result<S::As<M>> {
-        let store = self.engine.store(&S::spec(define.name()))?;
+        let spec = S::spec(define.name());
+        let store =
+            if M::WRITES { self.engine.store(&spec) } else { self.engine.store_that_is(&spec) }?;
         Ok(S::bind(Handle::new(Arc::clone(&self.engine), Arc::clone(&self.path), store)))
     }
 

@@ -83,7 +83,7 @@
 //! # Memory and disk
 //!
 //! At most three generations of `Options::memtable_bytes_max` (48 MiB) and the value cache (64 MiB); the index is mapped
-//! and belongs to the page cache. Logs take up to four files of `Options::wal_bytes_max` while the write rate needs them, and 1
+//! and belongs to the page cache. Logs take up to five files of `Options::wal_bytes_max` while the write rate needs them, and 1
 //! MiB when idle. A [`Snapshot`] keeps the memory and the files of its moment for as long as it lives.
 
 mod batch;

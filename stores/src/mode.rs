@@ -14,10 +14,17 @@ pub trait Mode: sealed::Mode + 'static {}
 
 mod sealed {
     /// Closes [`Mode`](super::Mode).
-    pub trait Mode {}
+    pub trait Mode {
+        /// May it make stores?
+        const WRITES: bool;
+    }
 }
 
-impl sealed::Mode for Rw {}
-impl sealed::Mode for Ro {}
+impl sealed::Mode for Rw {
+    const WRITES: bool = true;
+}
+impl sealed::Mode for Ro {
+    const WRITES: bool = false;
+}
 impl Mode for Rw {}
 impl Mode for Ro {}

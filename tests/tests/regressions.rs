@@ -6,13 +6,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use rollstore::{
-    Background, Database, Define, Durability, Error, Indexable, IndexedFile, Job, Mode, Options,
-    Removable, RemovableIndexable, Singleton, Table,
+    Background, Database, Define, Durability, Error, Gc, GcPlan, Indexable, IndexedFile, Job, Keep,
+    Mode, Options, Removable, RemovableIndexable, Singleton, Table,
 };
 use rollstore_engine::vfs::fault::{Fault, FaultVfs, OpRecord, Plan};
 use rollstore_engine::vfs::sim::{Cut, SimVfs};
 use rollstore_engine::vfs::{SyncPoint, Vfs};
-use rollstore_tests::pause::{At, PauseVfs, ends, until};
+use rollstore_tests::pause::{At, PauseVfs, Stop, ends, until};
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::path::Path;
 use std::sync::Arc;
@@ -204,34 +204,72 @@ fn a_bound_behind_a_key_is_behind_all_that_was_written_of_it() {
 }
 
 /// A commit beside a bulk load flushed what was loaded so far, and found the next generation of the load in its way, again and
-/// again. Now the load waits for it, so it takes one flush.
+/// again; a flush waited for the generations that came meanwhile. Now the load waits for them, so each takes one flush.
 #[test]
-fn a_commit_gets_in_beside_a_bulk_load_that_goes_on() {
+fn who_comes_beside_a_bulk_load_does_not_wait_for_its_end() {
+    let commit = |db: &Database| {
+        db.store(BLOB).unwrap().write_now(&vec![1], Durability::Sync).unwrap();
+        assert_eq!(db.store(BLOB).unwrap().read().unwrap(), Some(vec![1]));
+    };
+    assert_eq!(flushes_beside_a_load(commit), 1);
+    assert_eq!(flushes_beside_a_load(|db| db.flush().unwrap()), 1);
+}
+
+/// Loads until `act` has been done beside, and answers how many flushes that took.
+fn flushes_beside_a_load(act: impl Fn(&Database) + Send) -> u64 {
     let faulty = FaultVfs::new(SimVfs::new(1));
     let db = Database::open_on(Arc::new(faulty.clone()), "/db", Options::default()).unwrap();
-    let (table, blob) = (db.store(TABLE).unwrap(), db.store(BLOB).unwrap());
+    let (table, _) = (db.store(TABLE).unwrap(), db.store(BLOB).unwrap());
     let flushes = || faulty.syncs().get(&SyncPoint::FlushDir).copied().unwrap_or(0);
     let took = AtomicU64::new(u64::MAX);
     thread::scope(|scope| {
         let mut load = db.bulk().unwrap();
-        let mut commit = Some(|| {
-            blob.write_now(&vec![1], Durability::Sync).unwrap();
+        let mut beside = Some(|| {
+            act(&db);
             took.store(flushes(), Relaxed);
         });
         for n in 0.. {
             let mut batch = db.batch();
             table.put(&mut batch, &n, &n);
             load.commit(batch).unwrap();
-            if let Some(commit) = commit.take() {
-                scope.spawn(commit);
+            if let Some(beside) = beside.take() {
+                scope.spawn(beside);
             }
             if took.load(Relaxed) < u64::MAX {
                 break;
             }
         }
     });
-    assert_eq!(took.into_inner(), 1);
-    assert_eq!(blob.read().unwrap(), Some(vec![1]));
+    took.into_inner()
+}
+
+/// It found the stores busy each time it looked, and said that all was done.
+#[test]
+fn a_compaction_beside_a_collection_comes_after_it() {
+    let db = Database::open_on(Arc::new(SimVfs::new(1)), "/db", Options::default()).unwrap();
+    let table = db.store(TABLE).unwrap();
+    let _paused = db.pause_background();
+    for n in 0..6 {
+        table.put_now(&n, &n, Durability::Buffered).unwrap();
+        db.flush().unwrap();
+    }
+    let stop = Stop::new();
+    let gate = stop.gate();
+    let plan = GcPlan::new().keep(Keep::filter(&table, move |_, _, _| {
+        gate.pass();
+        Ok(true)
+    }));
+    let Gc::Started(collection) = db.gc(plan).unwrap() else { unreachable!("none is under way") };
+    stop.wait();
+    let compacted = {
+        let db = db.clone();
+        thread::spawn(move || ends(move || db.compact(&mut |_| true)))
+    };
+    drop(stop);
+    compacted.join().unwrap().unwrap();
+    collection.wait().unwrap();
+    assert_eq!(db.stats().stores.iter().map(|store| store.runs).sum::<usize>(), 1);
+    assert_eq!(table.iter().unwrap().count(), 6);
 }
 
 /// What a failed commit of a bulk load had staged for its value file stayed there, and more came with each that was tried again.
@@ -366,4 +404,15 @@ fn a_merge_that_failed_is_tried_again_although_nobody_writes() {
     until("it is tried again", || faulty.log().iter().filter(|op| begins(op)).count() > 2);
     faulty.plan(None);
     until("it goes through", || runs() < 8);
+}
+
+/// A database whose type cannot write made stores.
+#[test]
+fn a_database_that_only_reads_makes_no_store() {
+    let db = Database::open_on(Arc::new(SimVfs::new(1)), "/db", Options::default()).unwrap();
+    db.store(TABLE).unwrap().put_now(&1, &2, Durability::Buffered).unwrap();
+    let reads = db.clone().read_only();
+    assert!(matches!(reads.store(BLOB), Err(Error::NotFound { .. })));
+    assert_eq!(reads.store(TABLE).unwrap().get(&1).unwrap(), Some(2));
+    assert_eq!(db.stats().stores.len(), 1);
 }

@@ -6,7 +6,7 @@
 //! jobs begin with one thing and grow by what they free.
 
 use super::Core;
-use super::upkeep::{OWN, When, merge_of, sizes};
+use super::upkeep::{OWN, When, sizes};
 use crate::claims::Claim;
 use crate::collect::{Collection, mark_shadowed};
 use crate::compact::{Caps, Merger};
@@ -71,6 +71,7 @@ impl Core {
         };
         // A collection may have been asked for meanwhile.
         let Some(claim) = self.claims.claim(self.all_stores()) else { return Ok(masked) };
+        self.open_with_claims()?;
         // Half of the bound, so that the next time is not soon.
         let copied = self.reclaim(&claim, (self.bound(), self.bound() / 2), OWN)?;
         Ok(masked || copied.is_some())
@@ -97,12 +98,12 @@ impl Core {
     fn sweep(&self, stores: &BTreeSet<u16>) -> Result<Option<Installed>> {
         let watched = Collection::new();
         *self.upkeep.own.lock() = Some(watched.clone());
-        if self.upkeep.is_over() {
-            watched.cancel();
-        }
-        let masked = self.mask_shadowed(stores, &watched);
+        let swept = self.open_with_claims().and_then(|()| self.mask_shadowed(stores, &watched));
         *self.upkeep.own.lock() = None;
-        masked
+        swept.map_err(|error| match error {
+            Error::Cancelled => Error::Closed,
+            error => error,
+        })
     }
 
     /// Marks the entries dead that newer runs shadow, and tombstones: what lives is known exactly then.
@@ -202,24 +203,22 @@ impl Core {
         let runs = || self.cell.load().stores.iter().map(|state| state.tree.runs().len()).sum();
         let over = || self.upkeep.is_over();
         let mut go_on = |left: usize| if progress(left) { Ok(()) } else { Err(Error::Cancelled) };
+        // Each job claims anew: a collection that was asked for meanwhile comes first, before runs of later commits are looked at.
+        let claim = || self.claims.ask(self.all_stores()).wait(&over).ok_or(Error::Closed);
         // Each merge makes a run less; more than there are now are of what came meanwhile.
         for _ in 0..runs() {
             go_on(runs())?;
-            if !self.merge(When::Full)? {
-                let _idle = self.claims.ask(self.all_stores()).wait(&over).ok_or(Error::Closed)?;
-                let left = |state: &StoreState| merge_of(state.tree.runs(), When::Full).is_some();
-                if !self.cell.load().stores.iter().any(left) {
-                    break;
-                }
+            let _claimed = claim()?;
+            let stores = self.to_merge(When::Full, &BTreeSet::new());
+            if !self.merge_claimed(&stores, When::Full)? {
+                break;
             }
         }
-        let claim = || self.claims.ask(self.all_stores()).wait(&over).ok_or(Error::Closed);
-        let claimed = claim()?;
-        let swept = self.sweep(claimed.stores()).map(drop);
-        swept.map_err(|error| if over() { Error::Closed } else { error })?;
-        drop(claimed);
+        {
+            let claimed = claim()?;
+            self.sweep(claimed.stores())?;
+        }
         let percent = (COMPACTED_PERCENT, COMPACTED_PERCENT);
-        // Each job claims anew: a collection that was asked for meanwhile comes first, before runs of later commits are looked at.
         while self.reclaim(&claim()?, percent, Errand::Own { urgent: true })?.is_some() {
             go_on(runs())?;
         }

@@ -13,8 +13,8 @@ use crate::version::Store;
 use std::sync::Arc;
 
 impl Core {
-    /// The store of this name and shape; a writer makes it when it is not there.
-    pub(crate) fn store(&self, spec: &StoreSpec) -> Result<Store> {
+    /// The store of this name and shape; if it is not there and the caller `may_make` it, a writer does.
+    pub(crate) fn store(&self, spec: &StoreSpec, may_make: bool) -> Result<Store> {
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }
@@ -34,7 +34,7 @@ impl Core {
             }
             return Ok(store);
         }
-        if self.access == Access::ReadOnly {
+        if self.access == Access::ReadOnly || !may_make {
             return Err(Error::NotFound { what: format!("store {:?}", spec.name) });
         }
         let stores = self.cell.load().stores.len();

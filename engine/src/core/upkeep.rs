@@ -238,7 +238,7 @@ impl Core {
     }
 
     fn merged(&self, when: When, barred: &BTreeSet<u16>) -> bool {
-        let stores = self.to_merge(when, barred);
+        let stores = self.to_merge(when, &(barred | &self.claims.busy()));
         self.merge_all(&stores, when).unwrap_or_else(|error| {
             self.upkeep.bar(&stores, false, error);
             false
@@ -266,16 +266,15 @@ impl Core {
 
     /// Merges runs of one store, or of several if that is little; false if there is nothing to merge.
     pub(crate) fn merge(&self, when: When) -> Result<bool> {
-        self.merge_all(&self.to_merge(when, &BTreeSet::new()), when)
+        self.merge_all(&self.to_merge(when, &self.claims.busy()), when)
     }
 
-    /// Which stores to merge in one job, `barred` ones left out: the one with the least to write, and as many more as are small.
-    fn to_merge(&self, when: When, barred: &BTreeSet<u16>) -> BTreeSet<u16> {
-        let busy = self.claims.busy();
+    /// Which stores to merge in one job, some left out: the one with the least to write, and as many more as are small.
+    pub(super) fn to_merge(&self, when: When, left_out: &BTreeSet<u16>) -> BTreeSet<u16> {
         let mut due: Vec<(u64, u16)> = Vec::new();
         for state in &self.cell.current().stores {
-            let left_out = busy.contains(&state.meta.id) || barred.contains(&state.meta.id);
-            if let Some((_, bytes)) = merge_of(state.tree.runs(), when).filter(|_| !left_out) {
+            let wanted = !left_out.contains(&state.meta.id);
+            if let Some((_, bytes)) = merge_of(state.tree.runs(), when).filter(|_| wanted) {
                 due.push((bytes, state.meta.id));
             }
         }
@@ -292,12 +291,17 @@ impl Core {
     fn merge_all(&self, stores: &BTreeSet<u16>, when: When) -> Result<bool> {
         self.poison.check()?;
         self.second_copy()?;
+        match self.claims.claim(stores.clone()) {
+            Some(_claim) => self.merge_claimed(stores, when),
+            None => Ok(false),
+        }
+    }
+
+    /// Merges runs of stores that the caller has claimed.
+    pub(super) fn merge_claimed(&self, stores: &BTreeSet<u16>, when: When) -> Result<bool> {
+        self.open_with_claims()?;
         if stores.is_empty() {
             return Ok(false);
-        }
-        let Some(_claim) = self.claims.claim(stores.clone()) else { return Ok(false) };
-        if self.upkeep.is_over() {
-            return Err(Error::Closed); // who closes waits for claims, but only for those made before
         }
         let mut bytes = 0;
         let done = self.job(OWN, |rewrite, made| {
@@ -306,6 +310,11 @@ impl Core {
         })?;
         self.upkeep.merged.fetch_add(bytes, Ordering::Relaxed);
         Ok(done.is_some())
+    }
+
+    /// May who has just claimed stores write? Who closes waits for claims, but only for those made before.
+    pub(super) fn open_with_claims(&self) -> Result<()> {
+        if self.upkeep.is_over() { Err(Error::Closed) } else { Ok(()) }
     }
 
     fn merge_stores(

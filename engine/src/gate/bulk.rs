@@ -105,16 +105,18 @@ impl Gate {
             if !full || (is_bulk(Some(&active)) && active.bytes() == 0) {
                 return Ok(Ok(()));
             }
+        }
+        if g.outsiders > 0 {
+            self.wait(&self.changed, g);
+            return Ok(Err(Blocked::Again));
+        }
+        if let Some(active) = g.active.clone() {
             if g.frozen >= FROZEN_MAX {
                 return Ok(Err(Blocked::Backlog));
             }
             // An ordinary generation that got in between goes the same way; one without commits is just let go.
             let empty = active.bytes() == 0;
             self.switch(g, (!empty).then_some(active), None);
-        }
-        if g.outsiders > 0 {
-            self.wait(&self.changed, g);
-            return Ok(Err(Blocked::Again));
         }
         let next = Generation::new(Log::Bulk(open()?), g.last_seq);
         self.switch(g, None, Some(Arc::new(next)));

@@ -92,7 +92,7 @@ impl ValueLog {
             return Ok(value);
         }
         let value = self.load(file, pointer, store, key).map_err(|error| error.at_key(key))?;
-        self.remember(file.id, pointer.offset, &value);
+        self.remember(pointer, &value);
         Ok(value)
     }
 
@@ -102,12 +102,16 @@ impl ValueLog {
     }
 
     /// Puts a verified value into the cache if it was asked for before.
-    fn remember(&self, id: u64, offset: u64, value: &Bytes) {
-        if let Some(values) = &self.values
-            && self.seen.again(id, offset)
-        {
-            values.insert((id, offset), value.clone());
+    fn remember(&self, Pointer { file, offset, len }: Pointer, value: &Bytes) {
+        let Some(values) = &self.values else { return };
+        if !self.seen.again(file, offset) {
+            return;
         }
+        // One that was not compressed shares the memory of its record, whose key and header would be kept and not counted.
+        let rest = (len as usize).saturating_sub(value.len());
+        let kept =
+            if rest > value.len() / 8 { Bytes::copy_from_slice(value) } else { value.clone() };
+        values.insert((file, offset), kept);
     }
 
     /// Gives back the descriptor of file `id`, which is about to be removed. Its cached values age out:

@@ -61,7 +61,7 @@ const STAT_HELP: &str = "\
 Nothing is written: what opening had to recover is recovered again by the next open. `entries` counts a key
 once for each place it stands in, so it is exact for keys that were written once. `dead_entries` are dropped
 but still take room; `reclaimable_bytes` is what `compact` would give back, by an estimate; `level_max` is
-the highest level, the last one that `gc --keep-from` takes.
+the highest level of what is not in the log alone.
 
 Examples:
   rollstore stat --db chain

@@ -78,10 +78,14 @@ impl Target {
             let file = File::options().write(true).open(path);
             Box::new(file.map_err(|error| Failure::file("open", path, &error))?)
         } else {
+            // One of its own, so that two exports to one file do not write into one another.
             let mut name = path.as_os_str().to_owned();
-            name.push(".part");
-            let name = part.insert(PathBuf::from(name));
-            Box::new(File::create(&*name).map_err(|error| Failure::file("create", name, &error))?)
+            name.push(format!(".{}.part", std::process::id()));
+            let name = PathBuf::from(name);
+            let file = File::create_new(&name);
+            let file = file.map_err(|error| Failure::file("create", &name, &error))?;
+            part = Some(name);
+            Box::new(file)
         };
         Ok(Target { path: path.to_path_buf(), out: BufWriter::with_capacity(1 << 20, out), part })
     }
@@ -92,10 +96,13 @@ impl Target {
 
     fn finish(mut self) -> Outcome {
         self.out.flush().map_err(|error| self.refused(&error))?;
-        if let Some(part) = self.part.take() {
-            let named = fs::rename(&part, &self.path);
-            named.map_err(|error| Failure::file("create", &self.path, &error))?;
-        }
+        let Some(part) = &self.part else { return Ok(()) };
+        // Its name says that it is whole, after a power cut too.
+        let synced = File::open(part).and_then(|file| file.sync_all());
+        synced.map_err(|error| Failure::file("sync", part, &error))?;
+        let named = fs::rename(part, &self.path);
+        named.map_err(|error| Failure::file("create", &self.path, &error))?;
+        self.part = None;
         Ok(())
     }
 

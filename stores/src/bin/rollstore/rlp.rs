@@ -25,6 +25,8 @@ pub(crate) const BLOCK_BYTES_MAX: usize = VALUE_BYTES_MAX;
 const DEPTH_MAX: usize = 32;
 /// Fewest fields of a header.
 const HEADER_FIELDS_MIN: usize = 15;
+/// More transactions than this, with a place for each, are more than one commit can be long.
+const TRANSACTIONS_MAX: usize = 1 << 19;
 /// The longest head of an RLP item: one byte and a length of eight.
 const ITEM_HEAD_BYTES_MAX: usize = 9;
 
@@ -181,6 +183,9 @@ impl Block {
         let mut list = parts.need("the list of transactions")?.items("the list of transactions")?;
         let mut transactions = Vec::new();
         while let Some(transaction) = list.next()? {
+            if transactions.len() == TRANSACTIONS_MAX {
+                return Err(Damage::at(transaction.at, "more transactions than a commit takes"));
+            }
             transactions.push(transaction_hash(&transaction)?);
         }
         parts.need("the list of uncles")?.items("the list of uncles")?;
@@ -213,7 +218,9 @@ impl Facts {
         let mut items = header.items("a header")?;
         let mut fields = Vec::new();
         while let Some(field) = items.next()? {
-            fields.push(field);
+            if fields.len() < HEADER_FIELDS_MIN {
+                fields.push(field);
+            }
         }
         let found = fields.len();
         if found < HEADER_FIELDS_MIN {
