@@ -191,22 +191,16 @@ impl Core {
         }
     }
 
-    /// The newest value file says which dictionaries are in use. Damage there is told to those who read what needs them, and by
-    /// `verify`; what is written from now on gets others.
+    /// The newest value file says which dictionaries are in use.
     fn take_over_dictionaries(&self) -> Result<()> {
         let manifest = self.installer.manifest();
         let Some(newest) = manifest.values.iter().max_by_key(|file| file.id) else { return Ok(()) };
         let info = ValueFileInfo { id: newest.id, uuid: newest.uuid, bytes: newest.bytes };
         let path = self.dir.join(file_name(FileKind::Value, newest.id));
-        let found = match dictionaries_of(&*self.vfs, &path, &info) {
-            Err(error @ Error::Corrupt(_)) => {
-                tracing::warn!(%error, "the dictionaries in use are damaged");
-                return Ok(());
-            }
-            found => found?,
-        };
         let mut known = self.flusher.dictionaries.lock();
-        found.into_iter().for_each(|(store, bytes)| known.take_over(store, bytes));
+        for (store, bytes) in dictionaries_of(&*self.vfs, &path, &info)? {
+            known.take_over(store, bytes);
+        }
         Ok(())
     }
 

@@ -216,7 +216,7 @@ fn who_comes_beside_a_bulk_load_does_not_wait_for_its_end() {
 }
 
 /// Loads until `act` has been done beside, and answers how many flushes that took.
-fn flushes_beside_a_load(act: impl Fn(&Database) + Send) -> u64 {
+fn flushes_beside_a_load(act: impl Fn(&Database) + Sync) -> u64 {
     let faulty = FaultVfs::new(SimVfs::new(1));
     let db = Database::open_on(Arc::new(faulty.clone()), "/db", Options::default()).unwrap();
     let (table, _) = (db.store(TABLE).unwrap(), db.store(BLOB).unwrap());
