@@ -15,9 +15,9 @@ use rollstore_engine::vfs::{SyncPoint, Vfs};
 use rollstore_tests::pause::{At, PauseVfs, Stop, ends, until};
 use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -204,43 +204,34 @@ fn a_bound_behind_a_key_is_behind_all_that_was_written_of_it() {
 }
 
 /// A commit beside a bulk load flushed what was loaded so far, and found the next generation of the load in its way, again and
-/// again; a flush waited for the generations that came meanwhile. Now the load waits for them, so each takes one flush.
+/// again. Now the load waits for it, so it takes one flush.
 #[test]
-fn who_comes_beside_a_bulk_load_does_not_wait_for_its_end() {
-    let commit = |db: &Database| {
-        db.store(BLOB).unwrap().write_now(&vec![1], Durability::Sync).unwrap();
-        assert_eq!(db.store(BLOB).unwrap().read().unwrap(), Some(vec![1]));
-    };
-    assert_eq!(flushes_beside_a_load(commit), 1);
-    assert_eq!(flushes_beside_a_load(|db| db.flush().unwrap()), 1);
-}
-
-/// Loads until `act` has been done beside, and answers how many flushes that took.
-fn flushes_beside_a_load(act: impl Fn(&Database) + Sync) -> u64 {
+fn a_commit_gets_in_beside_a_bulk_load_that_goes_on() {
     let faulty = FaultVfs::new(SimVfs::new(1));
     let db = Database::open_on(Arc::new(faulty.clone()), "/db", Options::default()).unwrap();
-    let (table, _) = (db.store(TABLE).unwrap(), db.store(BLOB).unwrap());
+    let (table, blob) = (db.store(TABLE).unwrap(), db.store(BLOB).unwrap());
     let flushes = || faulty.syncs().get(&SyncPoint::FlushDir).copied().unwrap_or(0);
     let took = AtomicU64::new(u64::MAX);
     thread::scope(|scope| {
         let mut load = db.bulk().unwrap();
-        let mut beside = Some(|| {
-            act(&db);
+        let mut commit = Some(|| {
+            blob.write_now(&vec![1], Durability::Sync).unwrap();
             took.store(flushes(), Relaxed);
         });
         for n in 0.. {
             let mut batch = db.batch();
             table.put(&mut batch, &n, &n);
             load.commit(batch).unwrap();
-            if let Some(beside) = beside.take() {
-                scope.spawn(beside);
+            if let Some(commit) = commit.take() {
+                scope.spawn(commit);
             }
             if took.load(Relaxed) < u64::MAX {
                 break;
             }
         }
     });
-    took.into_inner()
+    assert_eq!(took.into_inner(), 1);
+    assert_eq!(blob.read().unwrap(), Some(vec![1]));
 }
 
 /// It found the stores busy each time it looked, and said that all was done.
@@ -249,7 +240,7 @@ fn a_compaction_beside_a_collection_comes_after_it() {
     let db = Database::open_on(Arc::new(SimVfs::new(1)), "/db", Options::default()).unwrap();
     let table = db.store(TABLE).unwrap();
     let _paused = db.pause_background();
-    for n in 0..6 {
+    for n in 0..2 {
         table.put_now(&n, &n, Durability::Buffered).unwrap();
         db.flush().unwrap();
     }
@@ -261,15 +252,18 @@ fn a_compaction_beside_a_collection_comes_after_it() {
     }));
     let Gc::Started(collection) = db.gc(plan).unwrap() else { unreachable!("none is under way") };
     stop.wait();
+    let (tell, told) = mpsc::channel();
     let compacted = {
         let db = db.clone();
-        thread::spawn(move || ends(move || db.compact(&mut |_| true)))
+        let mut progress = move |_runs| tell.send(()).is_ok() || true;
+        thread::spawn(move || ends(move || db.compact(&mut progress)))
     };
-    drop(stop);
+    told.recv().unwrap();
+    drop((stop, told));
     compacted.join().unwrap().unwrap();
     collection.wait().unwrap();
     assert_eq!(db.stats().stores.iter().map(|store| store.runs).sum::<usize>(), 1);
-    assert_eq!(table.iter().unwrap().count(), 6);
+    assert_eq!(table.iter().unwrap().count(), 2);
 }
 
 /// What a failed commit of a bulk load had staged for its value file stayed there, and more came with each that was tried again.

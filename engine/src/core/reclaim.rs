@@ -208,8 +208,10 @@ impl Core {
         // Each merge makes a run less; more than there are now are of what came meanwhile.
         for _ in 0..runs() {
             go_on(runs())?;
-            let _claimed = claim()?;
-            let stores = self.to_merge(When::Full, &BTreeSet::new());
+            let claimed = claim()?;
+            // A store may have come since it was asked for all of them.
+            let others = &self.all_stores() - claimed.stores();
+            let stores = self.to_merge(When::Full, &others);
             if !self.merge_claimed(&stores, When::Full)? {
                 break;
             }

@@ -7,12 +7,15 @@ use bytes::Bytes;
 use rollstore_benches::bare::Bare;
 use rollstore_benches::sample::{Set, Word, word};
 use rollstore_engine::format::frame::frame_bytes;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Made ahead at a time, so that making is not counted.
 const AHEAD: u64 = 4_000;
 /// Key and value.
 pub const PAIR_BYTES: u64 = 64;
+/// As an operation of a frame.
+const PUT_BYTES: u64 = 1 + 2 + PAIR_BYTES;
 
 /// Key and value of some entries.
 pub fn pairs(from: u64, until: u64) -> Vec<(Word, Bytes)> {
@@ -54,9 +57,30 @@ pub fn run(cell: &Cell, rival: Rival, a_commit: u64) -> Result<()> {
     cell.add_rest(rival, user)
 }
 
-/// As many frames of the same size through `pwrite`.
+/// As many frames of the same size through `pwrite`, and of single puts the same with a hash map beside it: the least that a store
+/// costs which answers out of memory what it has handed to the system.
 pub fn machine(cell: &Cell, a_commit: u64) -> Result<()> {
-    const PUT_BYTES: u64 = 1 + 2 + PAIR_BYTES;
+    bare(cell, a_commit)?;
+    if a_commit == 1 { floor(cell) } else { Ok(()) }
+}
+
+fn floor(cell: &Cell) -> Result<()> {
+    let frame = vec![0xa5; frame_bytes(PUT_BYTES as usize)];
+    let mut file = Bare::create(&cell.file("floor"), cell.rows * frame.len() as u64)?;
+    let (mut map, mut meter) = (HashMap::<Word, Bytes>::new(), Meter::new()?);
+    for from in (0..cell.rows).step_by(AHEAD as usize) {
+        meter.each(pairs(from, (from + AHEAD).min(cell.rows)), |(key, value)| {
+            file.write(&frame)?;
+            map.insert(key, value);
+            Ok(())
+        })?;
+    }
+    let synced = timed(|| file.sync())?;
+    cell.add("floor of with sync, close", "/s", meter.rate_of(cell.rows, synced));
+    file.remove()
+}
+
+fn bare(cell: &Cell, a_commit: u64) -> Result<()> {
     let frame = vec![0xa5; frame_bytes((PUT_BYTES * a_commit) as usize)];
     let commits = cell.rows.div_ceil(a_commit);
     let mut file = Bare::create(&cell.file("bare"), commits * frame.len() as u64)?;

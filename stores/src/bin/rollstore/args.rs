@@ -14,7 +14,7 @@ pub(crate) struct Cli {
 }
 
 const AFTER_HELP: &str =
-    "Exit codes: 0 fine, 1 damage, 2 usage, 3 locked by another process, 4 not found, 5 other.
+    "Exit codes: 0 fine, 1 damage, 2 usage, 3 locked by another process, 4 not found, 5 other, 130 a second signal.
 
 Examples:
   rollstore demo --db /tmp/demo
@@ -27,7 +27,8 @@ One commit a block, over the stores blocks, numbers, transactions, head and base
 from the head. A file that forks off the stored chain is a reorganisation: its blocks are stored, then one
 commit moves numbers and head, and the tip of the file wins, shorter or not. A file that does not link to
 the stored chain is refused; blocks before its first one are passed over, provided the file goes on to that
-one: what `gc` dropped does not come back. Ctrl-C stops between two blocks, with everything so far durable.
+one: what `gc` dropped does not come back. Ctrl-C stops between two blocks, with everything so far durable; a
+second one ends it at once.
 
 Examples:
   rollstore import --db chain chain.rlp
@@ -97,7 +98,8 @@ Examples:
 
 const VERIFY_HELP: &str = "\
 Follows every pointer to its value, and checks order and what the files say of one another. Exits with 1 if
-anything is damaged, and lists each damage with its store, file and offset. `entries` and `values` count
+anything is damaged, and lists each damage with its store, file and offset (of one file 1,000 records that are
+missing, which is a hole, and 1,000 damages of a segment). `entries` and `values` count
 dead ones too, for they are checked as well; `dead_entries` says how many of the entries those are.
 
 Examples:

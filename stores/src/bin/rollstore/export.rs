@@ -78,12 +78,10 @@ impl Target {
             let file = File::options().write(true).open(path);
             Box::new(file.map_err(|error| Failure::file("open", path, &error))?)
         } else {
-            // One of its own, so that two exports to one file do not write into one another.
             let mut name = path.as_os_str().to_owned();
-            name.push(format!(".{}.part", std::process::id()));
+            name.push(".part");
             let name = PathBuf::from(name);
-            let file = File::create_new(&name);
-            let file = file.map_err(|error| Failure::file("create", &name, &error))?;
+            let file = take_part(&name).map_err(|error| Failure::file("create", &name, &error))?;
             part = Some(name);
             Box::new(file)
         };
@@ -112,6 +110,14 @@ impl Target {
             _ => Failure::file("write", &self.path, error),
         }
     }
+}
+
+/// Makes the file, or takes what an export that was killed has left of one; not that of an export that is under way.
+fn take_part(name: &Path) -> io::Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(name)?;
+    file.try_lock()?;
+    file.set_len(0)?;
+    Ok(file)
 }
 
 impl Drop for Target {
