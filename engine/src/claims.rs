@@ -1,9 +1,9 @@
 //! Which stores background jobs are at work on: never two jobs on one store.
 //!
 //! A merge claims the store of its runs, a collection its stores, `compact` all for each of its jobs, a space job every store with
-//! runs that point into the value files it copies. Flushes claim nothing: they only add. A job that would have to wait for another is begun later; a
-//! collection, which somebody asked for, waits, and what it waits for nobody else begins on. Who waits is let in in the order of
-//! asking: what a collection drops must not be merged with what came after it was asked for.
+//! runs that point into the value files it copies. Flushes claim nothing: they only add. A job that would have to wait for another
+//! is begun later; a collection, which somebody asked for, waits, and what it waits for nobody else begins on. Who waits is let in
+//! in the order of asking: what a collection drops must not be merged with what came after it was asked for.
 
 use crate::sync::{Condvar, Mutex};
 use std::collections::{BTreeMap, BTreeSet};

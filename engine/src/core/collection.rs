@@ -12,7 +12,8 @@
 //! collections cut, and held while runs are marked, to tell what was no binding any more.
 //!
 //! *What is committed after `gc` was called is never looked at*: it is in generations after the horizon, and so in other runs, for
-//! nothing that begins from then on merges runs of these stores (should a job have begun just before, the collection ends). All other stores are seen as they were there too.
+//! nothing that begins from then on merges runs of these stores (should a job have begun just before, the collection ends). All
+//! other stores are seen as they were there too.
 //!
 //! Until the manifest nothing has changed: whatever ends the collection before leaves everything as it was. After it what was
 //! dropped stays dropped, also if its second copy cannot be written: what goes wrong from there on costs only space, and the
