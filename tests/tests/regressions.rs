@@ -30,6 +30,13 @@ const BLOB: Define<Singleton<Vec<u8>>> = Define::new("blob");
 /// A value that does not fit what is left of a WAL of 64 KiB that is half full.
 const LARGE: usize = 40 << 10;
 
+/// Nothing happens that the test does not ask for.
+fn stepped() -> Options {
+    let mut options = Options::default();
+    options.background = Background::Stepped;
+    options
+}
+
 /// A database whose log is half full and whose spare is on its way, and stopped there.
 fn waiting_for_a_spare(pause: &PauseVfs) -> Database {
     let mut options = Options::default();
@@ -109,8 +116,7 @@ fn a_remove_that_waits_for_a_log_removes_what_was_put_meanwhile() {
 #[test]
 fn a_commit_after_the_log_was_given_back_survives_a_power_cut() {
     let sim = SimVfs::new(3);
-    let mut options = Options::default();
-    options.background = Background::Stepped;
+    let options = stepped();
     let db = Database::open_on(Arc::new(sim.clone()), "/db", options.clone()).unwrap();
     let (blob, table) = (db.store(BLOB).unwrap(), db.store(TABLE).unwrap());
     // A frame larger than the smallest log makes a larger log, which an idle database does not keep.
@@ -133,8 +139,7 @@ fn a_commit_after_the_log_was_given_back_survives_a_power_cut() {
 #[test]
 fn a_step_on_a_read_only_database_writes_nothing() {
     let sim = SimVfs::new(4);
-    let mut options = Options::default();
-    options.background = Background::Stepped;
+    let options = stepped();
     let db = Database::open_on(Arc::new(sim.clone()), "/db", options.clone()).unwrap();
     db.store(TABLE).unwrap().put_now(&1, &10, Durability::Sync).unwrap();
     let killed = sim.process_kill();
@@ -273,9 +278,7 @@ fn a_compaction_beside_a_collection_comes_after_it() {
 #[test]
 fn a_bulk_load_on_a_full_disk_does_not_pile_up_what_it_cannot_write() {
     let faulty = FaultVfs::new(SimVfs::new(1));
-    let mut options = Options::default();
-    options.background = Background::Stepped;
-    let db = Database::open_on(Arc::new(faulty.clone()), "/db", options).unwrap();
+    let db = Database::open_on(Arc::new(faulty.clone()), "/db", stepped()).unwrap();
     let file = db.store(FILE).unwrap();
     let mut load = db.bulk().unwrap();
     let mut commit = |n: u32| {
@@ -299,9 +302,7 @@ fn a_bulk_load_on_a_full_disk_does_not_pile_up_what_it_cannot_write() {
 #[test]
 fn a_process_without_descriptors_goes_on_when_it_has_some_again() {
     let faulty = FaultVfs::new(SimVfs::new(1));
-    let mut options = Options::default();
-    options.background = Background::Stepped;
-    let db = Database::open_on(Arc::new(faulty.clone()), "/db", options.clone()).unwrap();
+    let db = Database::open_on(Arc::new(faulty.clone()), "/db", stepped()).unwrap();
     let (table, blob) = (db.store(TABLE).unwrap(), db.store(BLOB).unwrap());
     for n in 0..40 {
         table.put_now(&n, &n, Durability::Sync).unwrap();
@@ -318,7 +319,7 @@ fn a_process_without_descriptors_goes_on_when_it_has_some_again() {
         db.flush().unwrap();
     }
     db.close().unwrap();
-    let db = Database::open_on(Arc::new(faulty), "/db", options).unwrap();
+    let db = Database::open_on(Arc::new(faulty), "/db", stepped()).unwrap();
     assert_eq!(db.store(TABLE).unwrap().iter().unwrap().count(), 40);
     assert_eq!(db.store(BLOB).unwrap().read().unwrap(), Some(vec![39; 10]));
 }
@@ -347,9 +348,7 @@ fn who_waits_for_a_flush_is_told_when_nothing_can_be_written_any_more() {
 #[test]
 fn nothing_is_written_by_a_compaction_after_a_close() {
     let faulty = FaultVfs::new(SimVfs::new(1));
-    let mut options = Options::default();
-    options.background = Background::Stepped;
-    let db = Database::open_on(Arc::new(faulty.clone()), "/db", options).unwrap();
+    let db = Database::open_on(Arc::new(faulty.clone()), "/db", stepped()).unwrap();
     let table = db.store(TABLE).unwrap();
     for n in 0..2 {
         table.put_now(&n, &n, Durability::Sync).unwrap();

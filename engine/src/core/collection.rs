@@ -250,13 +250,14 @@ impl Core {
         collection.check()?;
         let (manifest, version) = self.installer.now();
         let view = View::of(then, seq);
-        let mut marked: Vec<(&StoreState, Marks)> = Vec::new();
+        let mut marked: Vec<(&StoreState, &[Run], Marks)> = Vec::new();
         for (store, keep) in &mut plan.stores {
             let Some(state) = version.store(store.id()) else { continue };
-            let marks = mark((&version, state), upto(state, seq)?, keep, &view, collection)?;
+            let runs = upto(state, seq)?;
+            let marks = mark((&version, state), runs, keep, &view, collection)?;
             (report.kept, report.dropped) =
                 (report.kept + marks.kept, report.dropped + marks.dropped);
-            marked.push((state, marks));
+            marked.push((state, runs, marks));
         }
         let (level_from, errand) = (plan.level_from(), Errand::Asked(collection.cancelled()));
         // Callbacks may hold on to the moment of the collection, and so to what it drops.
@@ -267,8 +268,8 @@ impl Core {
         let mut write = || {
             self.job(errand, |rewrite, made| {
                 (rewrite.collection, rewrite.level_from, masks) = (true, level_from, 0);
-                for (state, marks) in &marked {
-                    let runs = (upto(state, seq)?, &manifest);
+                for (state, runs, marks) in &marked {
+                    let runs = (*runs, &manifest);
                     let bytes = marks.write(&self.files, &state.meta, runs, rewrite, made)?;
                     masks += bytes;
                     self.pacer.spend(bytes + SYNC_BYTES, errand)?;

@@ -6,7 +6,6 @@ use crate::edit::Edit;
 use crate::error::{Error, Result};
 use crate::install::Copies;
 use crate::manifest;
-use crate::sync::Ordering;
 
 impl Core {
     /// Flushes what was replayed, says so in a manifest, and only then removes what nothing names. Without room for
@@ -50,7 +49,7 @@ impl Core {
     /// Makes what was found at open durable, as far as that is not certain: until then nothing goes into the log.
     fn settle_recovery(&self) -> Result<()> {
         let _turn = self.turn()?;
-        if self.shared.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Err(Error::Closed);
         }
         if !self.gate.is_unsettled() {

@@ -7,7 +7,6 @@ use crate::format::prefix::{Mixer, SALT_BYTES};
 use crate::install::Copies;
 use crate::limits::{NAME_BYTES_MAX, STORES_MAX};
 use crate::options::Access;
-use crate::sync::Ordering;
 use crate::tree::StoreMeta;
 use crate::version::Store;
 use std::sync::Arc;
@@ -15,7 +14,7 @@ use std::sync::Arc;
 impl Core {
     /// The store of this name and shape; if it is not there and the caller `may_make` it, a writer does.
     pub(crate) fn store(&self, spec: &StoreSpec, may_make: bool) -> Result<Store> {
-        if self.shared.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Err(Error::Closed);
         }
         spec.shape.check()?;
@@ -25,7 +24,7 @@ impl Core {
             return Err(Error::Limit { what: "store name length", len, max });
         }
         let _turn = self.turn()?;
-        if self.shared.closed.load(Ordering::Acquire) {
+        if self.is_closed() {
             return Err(Error::Closed);
         }
         if let Some(store) = self.existing(spec)? {

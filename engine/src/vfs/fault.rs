@@ -10,7 +10,7 @@
 //! | [`Fault::CutMid`] | half of a write is in the cache | the same |
 //! | [`Fault::Eio`] | fails, nothing done; `sync` gives up the dirty pages | works, unless sticky |
 //! | [`Fault::Enospc`] | `create`, `write`, `allocate`, new directory: fails, nothing done | the same |
-//! | [`Fault::Emfile`] | what opens something, a directory to be synced too (but not for a manifest): fails, nothing done | works, unless sticky |
+//! | [`Fault::Emfile`] | what opens something, a directory to be synced too (not for a manifest): fails | works, unless sticky |
 
 use super::sim::{SimFile, SimVfs};
 use super::{File, LockOutcome, Mapping, SyncPoint, Vfs};

@@ -5,8 +5,9 @@ use crate::chain::stores::{Chain, missing};
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, Report};
 use rollstore::{Database, Options, Ro};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Runs the command.
@@ -115,7 +116,14 @@ impl Target {
 /// Makes the file, or takes what an export that was killed has left of one; not that of an export that is under way.
 fn take_part(name: &Path) -> io::Result<File> {
     let file = File::options().create(true).truncate(false).write(true).open(name)?;
-    file.try_lock()?;
+    let locked = file.try_lock();
+    // One that has just ended has given its file the last name, or removed it.
+    let ours = file.metadata()?;
+    let is_named = fs::metadata(name).is_ok_and(|named| named.ino() == ours.ino());
+    if matches!(locked, Err(TryLockError::WouldBlock)) || !is_named {
+        let text = "another export writes it now";
+        return Err(io::Error::new(io::ErrorKind::WouldBlock, text));
+    }
     file.set_len(0)?;
     Ok(file)
 }
