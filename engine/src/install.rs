@@ -78,6 +78,19 @@ impl Freed {
             Freed::Values(info) => Some((FileKind::Value, info.id, info.bytes)),
         }
     }
+
+    /// Lets go of it. Is it sure that nobody has the file mapped now? Of a segment only if this open made it (numbers below `first`
+    /// are of those before it, and who reads a snapshot of a database that was closed may have one of theirs mapped still) and
+    /// its mapping has just ended.
+    fn is_unmapped(self, first: u64) -> bool {
+        match self {
+            Freed::Values(_) => true,
+            Freed::Segment(segment) => {
+                segment.id() >= first && Arc::into_inner(segment).is_some()
+            }
+            Freed::Log(_) | Freed::Mask(_) => false,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -107,6 +120,8 @@ pub(crate) struct Installer {
     poison: Arc<Poison>,
     numbers: Arc<Numbers>,
     cell: Arc<VersionCell>,
+    /// The least number that a file made by this open can have.
+    first: u64,
     state: Mutex<State>,
 }
 
@@ -123,7 +138,8 @@ impl Installer {
         manifest.generation = seen.max(manifest.generation);
         let (freed, pinned, owes_copy, ended) = (Vec::new(), Vec::new(), false, false);
         let state = State { manifest, unused, freed, pinned, kept, torn, owes_copy, ended };
-        Installer { vfs, dir, poison, numbers, cell, state: Mutex::new(state) }
+        let first = numbers.peek();
+        Installer { vfs, dir, poison, numbers, cell, first, state: Mutex::new(state) }
     }
 
     /// Makes `edit` durable and then visible. An error means that nothing of it counts (or, after a poison, that nobody
@@ -203,11 +219,8 @@ impl Installer {
         Ok(written)
     }
 
-    /// Removes a file: one of values in pieces, as long as it is to go `gently`. Tells `go_on` of each piece, and answers what it
-    /// answered last.
-    ///
-    /// A segment goes as a whole: who reads a snapshot of a database that was closed may have it mapped still, and a mapping must
-    /// not see its file shortened.
+    /// Removes a file: in pieces, as long as it is to go `gently` and nobody can have it mapped, for a mapping must not see its file
+    /// shortened. Tells `go_on` of each piece, and answers what it answered last.
     fn remove(
         &self,
         freed: Freed,
@@ -216,12 +229,12 @@ impl Installer {
     ) -> bool {
         let Some((kind, id, mut left)) = freed.file() else { return true };
         // A mapping or an open descriptor would keep the space taken.
-        drop(freed);
+        let in_pieces = freed.is_unmapped(self.first);
         if kind == FileKind::Value {
             self.cell.current().shared.values.forget(id);
         }
         let path = self.dir.join(file_name(kind, id));
-        while kind == FileKind::Value && left > PIECE_BYTES && gently() {
+        while in_pieces && left > PIECE_BYTES && gently() {
             // At the ends of pieces, so that no file system has to write what remains of a block.
             let len = (left - 1) / PIECE_BYTES * PIECE_BYTES;
             if let Err(error) = self.vfs.shorten(&path, len) {

@@ -26,6 +26,7 @@ pub enum At {
 struct State {
     armed: Option<At>,
     stopped: bool,
+    shortened: Vec<String>,
 }
 
 type Shared = Arc<(Mutex<State>, Condvar)>;
@@ -149,6 +150,10 @@ fn pass(shared: &Shared, is: impl Fn(At) -> bool) {
     wait_while(shared, |state| state.stopped);
 }
 
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 impl PauseVfs {
     /// Over `inner`; nothing stops yet.
     pub fn new(inner: Arc<dyn Vfs>) -> PauseVfs {
@@ -172,13 +177,18 @@ impl PauseVfs {
 
     /// Lets it go on.
     pub fn release(&self) {
-        *lock(&self.shared) = State::default();
+        let mut state = lock(&self.shared);
+        (state.armed, state.stopped) = (None, false);
         self.shared.1.notify_all();
     }
 
+    /// The names of the files that were shortened so far, once for each time.
+    pub fn shortened(&self) -> Vec<String> {
+        lock(&self.shared).shortened.clone()
+    }
+
     fn file(&self, file: Arc<dyn File>, path: &Path) -> Arc<dyn File> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Arc::new(PauseFile { file, name, shared: Arc::clone(&self.shared) })
+        Arc::new(PauseFile { file, name: name(path), shared: Arc::clone(&self.shared) })
     }
 }
 
@@ -200,6 +210,7 @@ impl Vfs for PauseVfs {
     }
     fn shorten(&self, path: &Path, len: u64) -> io::Result<()> {
         self.inner.shorten(path, len)?;
+        lock(&self.shared).shortened.push(name(path));
         pass(&self.shared, |at| at == At::Shorten);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Mappings, of whole files to be read, and of memory of their own: the one place with `unsafe` in the product.
 //!
 //! A mapping is as sound as the file is constant. Files that are mapped are written once, synced, and
-//! never changed or shortened again; what removes them by name leaves a mapping whole.
+//! never changed again, nor shortened while they are mapped; what removes them by name leaves a mapping whole.
 //! Where a disk may go away under the program (a network drive) or others may touch the files, an
 //! option of the database holds their bytes on the heap instead.
 
@@ -26,10 +26,12 @@ enum Bytes {
 #[expect(unsafe_code, reason = "a mapping is the only way to share the page cache; argued below")]
 pub(super) fn map_file(file: impl MmapAsRawDesc) -> io::Result<Mapping> {
     // SAFETY: the slice must not change while it is borrowed. The engine maps only files that are
-    // complete and write-once: no code path opens one for writing again or truncates it (the files
-    // that `Installer::remove` shortens hold values, which are never mapped), and removing its name
-    // keeps the inode for as long as it is mapped. The directory is locked against other writers and
-    // its files are 0600 in a 0700 directory.
+    // complete and write-once: no code path opens one for writing again, and removing its name keeps the
+    // inode for as long as it is mapped. One place truncates: `Installer::remove`, of files that both
+    // manifests do without. It does so to a segment only if the open database made it, so that all its
+    // mappings are in one `Arc<Segment>`, and after `Arc::into_inner` of that has ended the last one
+    // (`Freed::is_unmapped`). The directory is locked against other writers and its files are 0600 in
+    // a 0700 directory.
     let map = unsafe { Mmap::map(file)? };
     if map.is_empty() {
         return Ok(Mapping::heap(Vec::new()));
