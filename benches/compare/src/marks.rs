@@ -63,6 +63,7 @@ const MARKS: &[(&str, &str, &str, Limit, Against)] = &[
     ("w4", OURS, "full reads", Least(2.0), Store("rocksdb")),
     ("w4", OURS, "header reads", Least(2.5), Best),
     ("w5", OURS, "time", Most(0.3), Best),
+    ("w5", OURS, "with close", Most(0.3), Best),
     ("w5", OURS, "disk", Most(1.1), Best),
     ("w5", OURS, "read p99 beside / alone", Most(2.0), Number),
     ("w6", OURS, "commits", Least(1.5), Best),

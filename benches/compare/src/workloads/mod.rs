@@ -99,7 +99,7 @@ pub const ALL: [Workload; 15] = [
         name: "w5",
         about: "20,000 blocks: drop the older 90 %, give the space back, a reader beside",
         run: prune::run,
-        machine: None,
+        machine: Some(prune::machine),
         takes_stores: true,
         usual: true,
     },

@@ -1,12 +1,22 @@
 //! W5: of 20,000 blocks the older 90 % are dropped and their space is given back, while a reader asks for the others.
+//!
+//! A store whose space comes back only when it is closed is done only then: `with close` is the time until the disk has it.
 
 use super::beside::Reader;
 use super::blocks;
 use crate::cell::{Cell, Usage};
 use crate::sample::{Level, LevelKeys, Sizes};
 use crate::store::{Durability, Place, Result, Rival, Store};
+use std::fs::File;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
+/// Our store keeps 20,000 blocks in 225 MiB; what it frees of them are five files,
+const FILES: usize = 5;
+/// each of so many pieces.
+const FILE_PIECES: u64 = 40;
+/// Written at once.
+const PIECE: usize = 1 << 20;
 /// How long the reader is watched before anything is dropped.
 const ALONE: Duration = Duration::from_secs(2);
 
@@ -29,6 +39,26 @@ fn check(store: &dyn Store, kept: u32, levels: u32) -> Result<()> {
             return Err(format!("level {number} is not there").into());
         }
     }
+    Ok(())
+}
+
+/// Removes as many files as our store does, as large as they are, and nothing else; as long after they were written.
+pub fn machine(cell: &Cell) -> Result<()> {
+    let piece: Vec<u8> = (0..PIECE).map(|at| (at as u64).wrapping_mul(0x9e37_79b9) as u8).collect();
+    let mut files = Vec::new();
+    for number in 0..FILES {
+        let path = cell.file(&format!("floor-{number}"));
+        let mut file = File::create_new(&path)?;
+        for _ in 0..cell.scaled(FILE_PIECES) {
+            file.write_all(&piece)?;
+        }
+        file.sync_all()?;
+        files.push(path);
+    }
+    std::thread::sleep(ALONE);
+    let began = Instant::now();
+    files.iter().try_for_each(std::fs::remove_file)?;
+    cell.add("removal alone", "s", began.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -65,7 +95,9 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     cell.add("read p99 beside / alone", "x", beside.us(0.99) / alone.us(0.99));
     usage.end(cell, 0);
     check(&*store, kept, levels)?;
+    let began = Instant::now();
     store.close()?;
+    cell.add("with close", "s", (took + began.elapsed()).as_secs_f64());
     let store = cell.reopen(rival)?;
     check(&*store, kept, levels)?;
     cell.add_disk(&*store, user / 10)?;
