@@ -82,12 +82,10 @@ impl Freed {
     /// Lets go of it. Is it sure that nobody has the file mapped now? Of a segment only if this open made it (numbers below `first`
     /// are of those before it, and who reads a snapshot of a database that was closed may have one of theirs mapped still) and
     /// its mapping has just ended.
-    fn is_unmapped(self, first: u64) -> bool {
+    fn into_unmapped(self, first: u64) -> bool {
         match self {
             Freed::Values(_) => true,
-            Freed::Segment(segment) => {
-                segment.id() >= first && Arc::into_inner(segment).is_some()
-            }
+            Freed::Segment(segment) => segment.id() >= first && Arc::into_inner(segment).is_some(),
             Freed::Log(_) | Freed::Mask(_) => false,
         }
     }
@@ -229,7 +227,7 @@ impl Installer {
     ) -> bool {
         let Some((kind, id, mut left)) = freed.file() else { return true };
         // A mapping or an open descriptor would keep the space taken.
-        let in_pieces = freed.is_unmapped(self.first);
+        let in_pieces = freed.into_unmapped(self.first);
         if kind == FileKind::Value {
             self.cell.current().shared.values.forget(id);
         }

@@ -194,7 +194,7 @@ fn went_in_pieces(reopen: bool) -> Option<Vec<String>> {
 #[test]
 fn a_segment_goes_in_pieces_only_if_nobody_else_can_have_it_mapped() {
     for reopen in [false, true] {
-        let names = (0..20).find_map(|_| went_in_pieces(reopen)).unwrap();
+        let names = ends(move || (0..20).find_map(|_| went_in_pieces(reopen)).unwrap());
         let segment = names.iter().any(|name| name.starts_with("segment"));
         assert_eq!(segment, !reopen, "{names:?}");
     }

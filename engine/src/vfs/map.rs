@@ -30,8 +30,10 @@ pub(super) fn map_file(file: impl MmapAsRawDesc) -> io::Result<Mapping> {
     // inode for as long as it is mapped. One place truncates: `Installer::remove`, of files that both
     // manifests do without. It does so to a segment only if the open database made it, so that all its
     // mappings are in one `Arc<Segment>`, and after `Arc::into_inner` of that has ended the last one
-    // (`Freed::is_unmapped`). The directory is locked against other writers and its files are 0600 in
-    // a 0700 directory.
+    // (`Freed::into_unmapped`). The directory is locked against other writers and its files are 0600 in
+    // a 0700 directory. Not covered, as with whoever else may touch the files: a child made by `fork` that
+    // goes on reading a database of its parent, and a reader of a copy made of hard links that somebody
+    // removes under it.
     let map = unsafe { Mmap::map(file)? };
     if map.is_empty() {
         return Ok(Mapping::heap(Vec::new()));

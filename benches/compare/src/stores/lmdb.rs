@@ -141,7 +141,9 @@ impl Store for Lmdb {
         if (1..self.env.info().last_txn_id).contains(&copied) {
             self.give_back()?;
         }
-        self.sync()?;
+        if copied == 0 {
+            self.sync()?;
+        }
         self.env.prepare_for_closing().wait();
         if copied > 0 {
             fs::rename(path.join(COPY), path.join(DATA))?;

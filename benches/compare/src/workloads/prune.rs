@@ -1,6 +1,6 @@
 //! W5: of 20,000 blocks the older 90 % are dropped and their space is given back, while a reader asks for the others.
 //!
-//! A store whose space comes back only when it is closed is done only then: `with close` is the time until the disk has it.
+//! Some stores give space back only when they are closed: `with close` has the time of that too.
 
 use super::beside::Reader;
 use super::blocks;
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 /// Our store keeps 20,000 blocks in 225 MiB; what it frees of them are five files,
 const FILES: usize = 5;
-/// each of so many pieces.
-const FILE_PIECES: u64 = 40;
+/// of 40 MiB each, in so many pieces.
+const FILE_PIECES: u64 = 640;
 /// Written at once.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 64 << 10;
 /// How long the reader is watched before anything is dropped.
 const ALONE: Duration = Duration::from_secs(2);
 
@@ -42,7 +42,7 @@ fn check(store: &dyn Store, kept: u32, levels: u32) -> Result<()> {
     Ok(())
 }
 
-/// Removes as many files as our store does, as large as they are, and nothing else; as long after they were written.
+/// Removes as many files as our store does, as large as they are, two seconds after they were written, and nothing else.
 pub fn machine(cell: &Cell) -> Result<()> {
     let piece: Vec<u8> = (0..PIECE).map(|at| (at as u64).wrapping_mul(0x9e37_79b9) as u8).collect();
     let mut files = Vec::new();
