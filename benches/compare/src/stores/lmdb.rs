@@ -141,6 +141,7 @@ impl Store for Lmdb {
         if (1..self.env.info().last_txn_id).contains(&copied) {
             self.give_back()?;
         }
+        // A file that a copy replaces need not be on disk: the copy is.
         if copied == 0 {
             self.sync()?;
         }

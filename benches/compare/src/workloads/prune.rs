@@ -44,10 +44,9 @@ fn check(store: &dyn Store, kept: u32, levels: u32) -> Result<()> {
 
 /// Removes as many files as our store does, as large as they are, two seconds after they were written, and nothing else.
 pub fn machine(cell: &Cell) -> Result<()> {
-    let piece: Vec<u8> = (0..PIECE).map(|at| (at as u64).wrapping_mul(0x9e37_79b9) as u8).collect();
-    let mut files = Vec::new();
+    let (piece, mut files) = (vec![0x3c; PIECE], Vec::new());
     for number in 0..FILES {
-        let path = cell.file(&format!("floor-{number}"));
+        let path = cell.file(&format!("removed-{number}"));
         let mut file = File::create_new(&path)?;
         for _ in 0..cell.scaled(FILE_PIECES) {
             file.write_all(&piece)?;
