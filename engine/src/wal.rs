@@ -15,6 +15,7 @@ use crate::error::{Error, Result, What};
 use crate::format::frame::{FRAME_HEADER_BYTES, WAL_HEADER_BYTES, WalHeader, value_sum};
 use crate::format::names::{FileKind, file_name};
 use crate::format::{FORMAT_VERSION, Fault, Seed};
+use crate::limits::FROZEN_MAX;
 use crate::poison::Poison;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::vfs::{File, SyncPoint, Vfs, write_zeros};
@@ -33,8 +34,10 @@ pub(crate) const SEAL_ROOM: u64 = GROUP_BYTES;
 /// How much is filled with zeros at once. Where a disk writes 1 GB/s and commits are of 22 KiB, one of 200 takes 4 ms longer;
 /// with 1 MiB one of 50 would take 1 ms longer.
 const FILL_BYTES: u64 = 4 << 20;
-/// Files the pool keeps for later; more are removed when they come back.
-const FREE_MAX: usize = 2;
+/// Files the pool keeps for later; more are removed when they come back. So many come back when everything is flushed that a
+/// busy database uses besides the log in use: those of the generations that wait, and the one made ahead. One less, and
+/// each lull would remove a file that the next rush makes again.
+const FREE_MAX: usize = FROZEN_MAX + 1;
 
 /// One life of one WAL file.
 #[derive(Debug)]

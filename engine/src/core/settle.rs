@@ -6,6 +6,7 @@ use crate::edit::Edit;
 use crate::error::{Error, Result};
 use crate::install::Copies;
 use crate::manifest;
+use crate::vfs::SyncPoint;
 
 impl Core {
     /// Flushes what was replayed, says so in a manifest, and only then removes what nothing names. Without room for
@@ -26,10 +27,19 @@ impl Core {
             Ok(()) => self.remove_orphans(),
             Err(error) => {
                 self.poison.check()?;
+                self.sync_log()?;
                 tracing::warn!(%error, "what the log holds could not be flushed yet");
                 Ok(())
             }
         }
+    }
+
+    /// What was replayed and not flushed is about to be read, and may not be on disk: it was written by a process that is dead.
+    /// Where the flush went through nothing of the log is relied on any more.
+    fn sync_log(&self) -> Result<()> {
+        let version = self.cell.load();
+        let mut logs = version.frozen.iter().filter_map(|generation| generation.wal());
+        logs.try_for_each(|wal| wal.sync(SyncPoint::OpenWal))
     }
 
     /// Removes what no manifest names: one of this process must be durable.

@@ -15,7 +15,6 @@ use crate::format::frame::{FrameKind, Ops, WAL_HEADER_BYTES, successor};
 use crate::format::manifest::Manifest;
 use crate::generation::{Generation, Log};
 use crate::version::Version;
-use crate::vfs::SyncPoint;
 use crate::wal::{Claims, Found, FrameReader, GROUP_BYTES, Wal, WalPool, acknowledged_lost};
 use std::sync::Arc;
 
@@ -68,11 +67,7 @@ pub(super) fn replay(
         let Some(header) = found.header else { continue };
         found.check_length()?;
         let pool = (!opening.read_only).then(|| Arc::clone(pool));
-        let wal = Arc::new(found.into_wal(&header, pool));
-        if !opening.read_only {
-            wal.sync(SyncPoint::OpenWal)?;
-        }
-        wals.push(wal);
+        wals.push(Arc::new(found.into_wal(&header, pool)));
     }
     let mut replay = Replay {
         opening,

@@ -121,3 +121,21 @@ fn values_read_in_order_are_those_read_alone() {
     let beyond = FrameReader::new(&wal).value(BYTES - 1, 2, 0, 1, b"key").map(<[u8]>::to_vec);
     assert!(matches!(beyond, Err(Error::Corrupt(_))), "{beyond:?}");
 }
+
+/// Goal: a lull removes no file that the next rush would make again. Method: a log is in use, as many wait for their flush as may,
+/// one is made ahead; all but one come back, and are asked for again.
+#[test]
+fn what_a_rush_used_is_there_for_the_next() {
+    let sim = SimVfs::new(1);
+    let pool = pool(&sim, &[]);
+    let prepare = |number| pool.prepare(number, 1, BYTES).unwrap();
+    let logs = || sim.list(Path::new(DIR)).unwrap();
+    let (active, ahead, waiting) = (prepare(1), prepare(2), [prepare(3), prepare(4)]);
+    assert_eq!(waiting.len(), FROZEN_MAX);
+    let before = logs();
+    drop((ahead, waiting));
+    assert_eq!(logs(), before);
+    let _again = [prepare(5), prepare(6), prepare(7)];
+    assert_eq!(logs(), before);
+    drop(active);
+}
