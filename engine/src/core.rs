@@ -5,7 +5,6 @@
 
 use crate::batch::{Batch, Durability};
 use crate::claims::Claims;
-use crate::edit::Edit;
 use crate::error::{Error, Result};
 use crate::files::Files;
 use crate::flush::Flusher;
@@ -13,7 +12,7 @@ use crate::format::manifest::Shape;
 use crate::format::names::{FileKind, file_name};
 use crate::gate::{Blocked, Gate, GateOptions, Passed};
 use crate::generation::BulkLog;
-use crate::install::{Copies, Installer};
+use crate::install::Installer;
 use crate::limits::FROZEN_MAX;
 use crate::numbers::Numbers;
 use crate::options::{Access, Background, Options};
@@ -28,11 +27,11 @@ use crate::vfs::{Lock, SyncPoint, Vfs};
 use crate::wal::WalPool;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 use upkeep::Upkeep;
 
 mod closing;
 mod collection;
+mod flushing;
 mod reclaim;
 mod settle;
 mod stores;
@@ -308,48 +307,11 @@ impl Core {
         if self.gate.freeze(&mut |_| ())?.is_err() {
             return Ok(()); // not idle any more
         }
-        while self.flush_oldest()? {}
+        self.flush_all()?;
         self.installer.repeat()?;
         self.gate.begin_small();
         self.pool.shrink(self.options.wal_bytes_min());
         Ok(())
-    }
-
-    /// Flushes the oldest frozen generation; false when there is none.
-    pub(crate) fn flush_oldest(&self) -> Result<bool> {
-        let _one_at_a_time = self.lane.lock();
-        let began = Instant::now();
-        self.poison.check()?;
-        let stepped = self.options.background == Background::Stepped;
-        if stepped {
-            // Nobody else does it, and the room may be needed.
-            self.let_go_at_once();
-        }
-        let version = self.cell.load();
-        let Some(generation) = version.frozen.last().cloned() else { return Ok(false) };
-        self.gate.wait_published(&generation)?;
-        // A flush takes a while, and the version holds files that a collection may do without meanwhile.
-        let stores: Vec<_> = version.stores.iter().map(|state| Arc::clone(&state.meta)).collect();
-        drop(version);
-        let (flushed, made) = self.flusher.flush(&stores, &generation)?;
-        self.upkeep.flushed.fetch_add(flushed.bytes(), Ordering::Relaxed);
-        // The flush of a bulk generation is the commit point of what is in it.
-        let copies = if generation.wal().is_some() { Copies::One } else { Copies::Two };
-        if let Err(error) = self.installer.install(Edit::Flushed(flushed), copies) {
-            // After a poison the manifest may be there and name them.
-            if self.poison.check().is_ok() {
-                self.files.discard(&made, SyncPoint::FlushDir);
-            }
-            return Err(error);
-        }
-        self.upkeep.horizon.flushed(generation.last_seq(), &self.cell);
-        self.gate.flushed(&generation, began.elapsed());
-        self.installer.settle()?;
-        self.upkeep.wake();
-        if stepped {
-            self.let_go_at_once();
-        }
-        Ok(true)
     }
 
     /// Lets the calling thread load in bulk.

@@ -158,13 +158,17 @@ impl Flusher {
         wal: &Wal,
         made: &mut Made,
     ) -> Result<(u64, FinishedValues)> {
-        let mut dictionaries = self.dictionaries.lock();
-        if self.compress {
-            train(&mut dictionaries, tables, order, wal)?;
-        }
         let stores: Vec<u16> = tables.iter().map(|table| table.meta.id).collect();
-        let (carried, places) = dictionaries.carried_by(&stores);
-        let (id, mut writer) = self.files.values(&carried, SyncPoint::ValueFile, made)?;
+        let (dictionaries, places, id, mut writer) = {
+            let mut known = self.dictionaries.lock();
+            if self.compress {
+                train(&mut known, tables, order, wal)?;
+            }
+            let (carried, places) = known.carried_by(&stores);
+            // Under the lock: what the file of the highest number carries is the newest, and an open goes by it.
+            let (id, writer) = self.files.values(&carried, SyncPoint::ValueFile, made)?;
+            (known.clone(), places, id, writer)
+        };
         let (mut compressor, mut values) = (Compressor::new(), Values::new(wal));
         for place in order {
             let Some((table, entry)) = place.entry(tables) else { continue };

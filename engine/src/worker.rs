@@ -4,10 +4,10 @@ use crate::error::{Error, Result};
 use crate::poison::Poison;
 use std::cell::Cell;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, ScopedJoinHandle};
 
 thread_local! {
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
@@ -75,6 +75,26 @@ impl Worker {
             tracing::error!("a background thread panicked");
         }
     }
+}
+
+/// Runs `here` on the calling thread and `beside` on one of its own; where there is none to be had, one after the other. A panic
+/// in either is the caller's.
+pub(crate) fn side_by_side<A, B: Send>(
+    here: impl FnOnce() -> A,
+    beside: &(dyn Fn() -> B + Sync),
+) -> (A, B) {
+    std::thread::scope(|scope| {
+        let named = std::thread::Builder::new().name("rollstore-beside".into());
+        let spawned = named.spawn_scoped(scope, || {
+            let _at_work = AtWork::begin();
+            beside()
+        });
+        let done = here();
+        match spawned.map(ScopedJoinHandle::join) {
+            Ok(joined) => (done, joined.unwrap_or_else(|panic| resume_unwind(panic))),
+            Err(_no_thread) => (done, beside()),
+        }
+    })
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -69,7 +69,7 @@ impl Core {
     fn last_flush(&self) -> Result<()> {
         self.poison.check()?;
         let flushed = self.gate.freeze_last().and_then(|used| {
-            while self.flush_oldest()? {}
+            self.flush_all()?;
             if used && let Err(error) = self.tidy() {
                 self.poison.check()?;
                 tracing::warn!(%error, "what is shadowed stays for now");

@@ -65,7 +65,7 @@ impl Core {
         if !self.gate.is_unsettled() {
             return Ok(());
         }
-        while self.flush_oldest()? {}
+        self.flush_all()?;
         self.declare_log_done()?;
         self.gate.settled();
         Ok(())

@@ -21,12 +21,12 @@ pub type Carried = Vec<(u16, Arc<[u8]>)>;
 pub type Places = BTreeMap<u16, u16>;
 
 /// The dictionaries of a database, by store.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Dictionaries {
     stores: BTreeMap<u16, State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct State {
     dictionary: Option<Arc<Dictionary>>,
     /// Generations to let pass before the next try.
