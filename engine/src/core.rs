@@ -1,6 +1,6 @@
 //! The parts put together: what a commit, a flush, a new store, an open and a close do, in which order.
 //!
-//! Locks, always in this order: the turn (close, new store, settling), the lane (one flush at a time), the installer, the
+//! Locks, always in this order: the turn (close, new store, settling), the lane (one flush at a time, or two side by side), the installer, the
 //! gate, the Version. Nobody holds the gate while a file other than a WAL is written.
 
 use crate::batch::{Batch, Durability};
@@ -307,7 +307,7 @@ impl Core {
         if self.gate.freeze(&mut |_| ())?.is_err() {
             return Ok(()); // not idle any more
         }
-        self.flush_all()?;
+        while self.flush_oldest()? {}
         self.installer.repeat()?;
         self.gate.begin_small();
         self.pool.shrink(self.options.wal_bytes_min());

@@ -4,8 +4,8 @@
 //! 2. *Manifest.* The newest. One that does not verify is passed over only if the one before finds every file it names
 //!    and no WAL names a later generation; a single one that does not verify, with nothing beside it, was never finished.
 //! 3. *Files.* Every file the manifest names is there with its length, every segment with its trailer.
-//! 4. *Sync* the manifest and the directory: what can be read may not be on disk yet. The same goes for the log, but the flush that
-//!    the caller makes does without it; only where that finds no room is the log synced.
+//! 4. *Sync* the manifest and the directory: what can be read may not be on disk yet. The same goes for the log,
+//!    but the caller writes all it holds into files of its own before anybody reads; only where that fails is the log synced.
 //! 5. *Replay* the log ([`replay`]). What it holds becomes frozen generations over their WALs.
 //!
 //! Nothing is written here (but the first two manifests of a new database); the caller flushes what was

@@ -1,4 +1,5 @@
-//! Background threads: the one place that starts them, and the one place that catches a panic, which poisons.
+//! Threads: the one place that starts them, and the one place that catches a panic. One of a thread in the background poisons; one of a
+//! thread that helps its caller goes on in the caller.
 
 use crate::error::{Error, Result};
 use crate::poison::Poison;
@@ -81,7 +82,7 @@ impl Worker {
 /// in either is the caller's.
 pub(crate) fn side_by_side<A, B: Send>(
     here: impl FnOnce() -> A,
-    beside: &(dyn Fn() -> B + Sync),
+    beside: impl Fn() -> B + Sync,
 ) -> (A, B) {
     std::thread::scope(|scope| {
         let named = std::thread::Builder::new().name("rollstore-beside".into());

@@ -69,7 +69,8 @@ impl Core {
     fn last_flush(&self) -> Result<()> {
         self.poison.check()?;
         let flushed = self.gate.freeze_last().and_then(|used| {
-            self.flush_all()?;
+            self.flush_by_twos()?;
+            while self.flush_oldest()? {}
             if used && let Err(error) = self.tidy() {
                 self.poison.check()?;
                 tracing::warn!(%error, "what is shadowed stays for now");

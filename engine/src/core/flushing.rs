@@ -1,11 +1,11 @@
-//! How frozen generations leave memory: written to files of their own, then put into a manifest, the oldest first.
+//! How frozen generations leave memory: written to files of their own, then put in their places, the oldest first.
 //!
-//! While a node commits, one at a time: the other processors are the node's. Where nobody commits (an open, a close, an idle
-//! database) two are written side by side, and only their places in the order of manifests are taken one after the other.
+//! While a node commits, one at a time: the other processors are the node's. Where nobody does, at the end of an open and at a
+//! close, two are written side by side, and only a manifest for each is made one after the other.
 
 use super::Core;
 use crate::edit::{Edit, Flushed};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files::Made;
 use crate::generation::Generation;
 use crate::install::Copies;
@@ -16,19 +16,20 @@ use crate::version::Version;
 use crate::vfs::SyncPoint;
 use crate::worker::side_by_side;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 impl Core {
-    /// Flushes every frozen generation, for those who let nobody commit meanwhile.
-    pub(super) fn flush_all(&self) -> Result<()> {
-        while self.options.background == Background::Threads && self.flush_two()? {}
-        while self.flush_oldest()? {}
-        self.installer.settle() // if there was no room for it when two were flushed
+    /// Flushes two frozen generations at a time, as far as that goes. What it leaves, one or what there was no room for in twos, is
+    /// for [`Core::flush_oldest`], and a second copy of a manifest that is owed then for whoever writes the next one.
+    pub(super) fn flush_by_twos(&self) -> Result<()> {
+        let threads = self.options.background == Background::Threads;
+        while threads && self.flush_two()? {}
+        Ok(())
     }
 
     /// Flushes the oldest frozen generation; false when there is none.
     pub(crate) fn flush_oldest(&self) -> Result<bool> {
-        let _one_at_a_time = self.lane.lock();
+        let _lane = self.lane.lock();
         let began = Instant::now();
         self.poison.check()?;
         let stepped = self.options.background == Background::Stepped;
@@ -42,38 +43,40 @@ impl Core {
         let stores = metas(&version);
         drop(version);
         let written = self.write_out(&stores, &oldest)?;
-        self.put_in_place(&oldest, written, began.elapsed())?;
+        self.put_in_place(&oldest, written, began)?;
         if stepped {
             self.let_go_at_once();
         }
         Ok(true)
     }
 
-    /// Flushes the two oldest frozen generations; false when there are no two, or no room for both before one is in its place.
+    /// Flushes the two oldest frozen generations; false when there are no two, or something went wrong that was no poison: one
+    /// alone takes less of everything, or tells what it is.
     fn flush_two(&self) -> Result<bool> {
-        let _one_at_a_time = self.lane.lock();
+        let _lane = self.lane.lock();
         let began = Instant::now();
         self.poison.check()?;
         let version = self.cell.load();
         let [.., second, first] = &version.frozen[..] else { return Ok(false) };
         let (first, second, stores) = (Arc::clone(first), Arc::clone(second), metas(&version));
         drop(version);
-        let beside = || self.write_out(&stores, &second);
-        let (of_first, of_second) = side_by_side(|| self.write_out(&stores, &first), &beside);
-        let took = began.elapsed() / 2;
-        let placed = of_first.and_then(|written| self.put_in_place(&first, written, took));
-        let placed = match (placed, of_second) {
-            (Ok(()), Ok(written)) => self.put_in_place(&second, written, took),
+        let (placed, written) = side_by_side(
+            || {
+                let written = self.write_out(&stores, &first)?;
+                self.put_in_place(&first, written, began)
+            },
+            || self.write_out(&stores, &second),
+        );
+        let placed = match (placed, written) {
+            (Ok(()), Ok(written)) => self.put_in_place(&second, written, began),
             (Err(error), Ok((_, made))) => {
                 self.discard(&made);
                 Err(error)
             }
             (placed, Err(error)) => placed.and(Err(error)),
         };
-        match placed {
-            Err(Error::NoSpace { .. }) => Ok(false),
-            placed => placed.map(|()| true),
-        }
+        self.poison.check()?;
+        Ok(placed.is_ok())
     }
 
     /// Writes the files of a generation, which nothing names yet.
@@ -86,27 +89,27 @@ impl Core {
         self.flusher.flush(stores, generation)
     }
 
-    /// Puts what [`Core::write_out`] made of the oldest generation into a manifest. If that fails nothing of it is left.
+    /// Puts what [`Core::write_out`] made of the oldest generation into a manifest. If no manifest names it its files go; an error
+    /// may also mean that only the second copy of a manifest is owed. Its flush `began` then.
     fn put_in_place(
         &self,
         generation: &Arc<Generation>,
         (flushed, made): (Flushed, Made),
-        took: Duration,
+        began: Instant,
     ) -> Result<()> {
         self.upkeep.flushed.fetch_add(flushed.bytes(), Ordering::Relaxed);
         // The flush of a bulk generation is the commit point of what is in it.
         let copies = if generation.wal().is_some() { Copies::One } else { Copies::Two };
-        self.installer
-            .install(Edit::Flushed(flushed), copies)
-            .inspect_err(|_| self.discard(&made))?;
+        let installed = self.installer.install(Edit::Flushed(flushed), copies);
+        installed.inspect_err(|_| self.discard(&made))?;
         self.upkeep.horizon.flushed(generation.last_seq(), &self.cell);
-        self.gate.flushed(generation, took);
+        self.gate.flushed(generation, began.elapsed());
         self.installer.settle()?;
         self.upkeep.wake();
         Ok(())
     }
 
-    /// Removes what a flush made, if it is certain that nothing names it: after a poison the manifest may be there and do so.
+    /// Removes what a flush made, if it is certain that nothing names it: after a poison a manifest may be there and do so.
     fn discard(&self, made: &Made) {
         if self.poison.check().is_ok() {
             self.files.discard(made, SyncPoint::FlushDir);

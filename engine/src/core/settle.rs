@@ -13,6 +13,7 @@ impl Core {
     /// that the database is open all the same: it reads, and commits are told.
     pub(super) fn finish_recovery(&self, stale: bool) -> Result<()> {
         let settled = || if stale { self.settle_recovery() } else { Ok(()) };
+        self.flush_by_twos()?;
         let mut done = settled();
         if matches!(done, Err(Error::NoSpace { .. })) {
             // What a job left unfinished may be what takes the room: the reserve has enough of it for a manifest.
@@ -34,11 +35,11 @@ impl Core {
         }
     }
 
-    /// What was replayed and not flushed is about to be read, and may not be on disk: it was written by a process that is dead.
-    /// Where the flush went through nothing of the log is relied on any more.
+    /// What was replayed and could not be flushed is about to be read, and may not be on disk: a process that is dead wrote it. What
+    /// a flush has put into a manifest is on disk without its log.
     fn sync_log(&self) -> Result<()> {
         let version = self.cell.load();
-        let mut logs = version.frozen.iter().filter_map(|generation| generation.wal());
+        let mut logs = version.frozen.iter().rev().filter_map(|generation| generation.wal());
         logs.try_for_each(|wal| wal.sync(SyncPoint::OpenWal))
     }
 
@@ -65,7 +66,7 @@ impl Core {
         if !self.gate.is_unsettled() {
             return Ok(());
         }
-        self.flush_all()?;
+        while self.flush_oldest()? {}
         self.declare_log_done()?;
         self.gate.settled();
         Ok(())

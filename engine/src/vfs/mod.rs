@@ -50,7 +50,7 @@ pub enum SyncPoint {
     ManifestDir,
     /// At open: the manifest that was chosen may be readable and yet not on disk.
     OpenManifest,
-    /// At open: the same for a WAL that is relied on, for there was no room to flush what it holds.
+    /// At open: the same for a WAL that is relied on, for what it holds could not be flushed.
     OpenWal,
     /// At open: the same for the directory.
     OpenDir,
