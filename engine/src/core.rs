@@ -1,7 +1,7 @@
 //! The parts put together: what a commit, a flush, a new store, an open and a close do, in which order.
 //!
-//! Locks, always in this order: the turn (close, new store, settling), the lane (one flush at a time, or two side by side), the installer, the
-//! gate, the Version. Nobody holds the gate while a file other than a WAL is written.
+//! Locks, always in this order: the turn (close, new store, settling), the lane (one flush at a time, or two side by side),
+//! dictionaries, the installer, the gate, the Version. Nobody holds the gate while a file other than a WAL is written.
 
 use crate::batch::{Batch, Durability};
 use crate::claims::Claims;
