@@ -86,10 +86,7 @@ pub(crate) fn side_by_side<A, B: Send>(
 ) -> (A, B) {
     std::thread::scope(|scope| {
         let named = std::thread::Builder::new().name("rollstore-beside".into());
-        let spawned = named.spawn_scoped(scope, || {
-            let _at_work = AtWork::begin();
-            beside()
-        });
+        let spawned = named.spawn_scoped(scope, &beside);
         let done = here();
         match spawned.map(ScopedJoinHandle::join) {
             Ok(joined) => (done, joined.unwrap_or_else(|panic| resume_unwind(panic))),

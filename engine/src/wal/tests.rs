@@ -130,12 +130,11 @@ fn what_a_rush_used_is_there_for_the_next() {
     let pool = pool(&sim, &[]);
     let prepare = |number| pool.prepare(number, 1, BYTES).unwrap();
     let logs = || sim.list(Path::new(DIR)).unwrap();
-    let (active, ahead, waiting) = (prepare(1), prepare(2), [prepare(3), prepare(4)]);
+    let (_active, ahead, waiting) = (prepare(1), prepare(2), [prepare(3), prepare(4)]);
     assert_eq!(waiting.len(), FROZEN_MAX);
     let before = logs();
     drop((ahead, waiting));
     assert_eq!(logs(), before);
     let _again = [prepare(5), prepare(6), prepare(7)];
     assert_eq!(logs(), before);
-    drop(active);
 }
