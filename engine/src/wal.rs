@@ -35,8 +35,8 @@ pub(crate) const SEAL_ROOM: u64 = GROUP_BYTES;
 /// with 1 MiB one of 50 would take 1 ms longer.
 const FILL_BYTES: u64 = 4 << 20;
 /// Files the pool keeps for later; more are removed when they come back. So many come back when everything is flushed that a
-/// busy database uses besides the log in use: those of the generations that wait, and the one made ahead. One less, and
-/// each lull would remove a file that the next rush makes again.
+/// busy database uses besides the log that takes commits: those of the generations that wait, and the one made ahead. One less, and
+/// each lull would remove a file that the next rush makes again. Where none is in use one more is kept, for the next commit.
 const FREE_MAX: usize = FROZEN_MAX + 1;
 
 /// One life of one WAL file.
@@ -206,7 +206,7 @@ impl WalPool {
         if !state.serving {
             return;
         }
-        if state.free.len() < FREE_MAX {
+        if state.free.len() < FREE_MAX + usize::from(state.in_use == 0) {
             state.free.push(free);
             return;
         }

@@ -123,18 +123,22 @@ fn values_read_in_order_are_those_read_alone() {
 }
 
 /// Goal: a lull removes no file that the next rush would make again. Method: a log is in use, as many wait for their flush as may,
-/// one is made ahead; all but one come back, and are asked for again.
+/// one is made ahead; all but one come back, and are asked for again; then all.
 #[test]
 fn what_a_rush_used_is_there_for_the_next() {
     let sim = SimVfs::new(1);
     let pool = pool(&sim, &[]);
     let prepare = |number| pool.prepare(number, 1, BYTES).unwrap();
     let logs = || sim.list(Path::new(DIR)).unwrap();
-    let (_active, ahead, waiting) = (prepare(1), prepare(2), [prepare(3), prepare(4)]);
+    let (active, ahead, waiting) = (prepare(1), prepare(2), [prepare(3), prepare(4)]);
     assert_eq!(waiting.len(), FROZEN_MAX);
     let before = logs();
     drop((ahead, waiting));
     assert_eq!(logs(), before);
-    let _again = [prepare(5), prepare(6), prepare(7)];
+    let again = [prepare(5), prepare(6), prepare(7)];
+    assert_eq!(logs(), before);
+    drop((again, active)); // as after an open, or a collection
+    assert_eq!(logs(), before);
+    let _again = [prepare(8), prepare(9), prepare(10), prepare(11)];
     assert_eq!(logs(), before);
 }
