@@ -7,18 +7,23 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const PAGE_BYTES: u64 = 4096;
+/// Zeros that [`Bare::fill`] writes at once, and the pieces of them.
+const FILL_BYTES: u64 = 4 << 20;
+const PIECE_BYTES: u64 = 256 << 10;
 
-/// A file of zeros that is on disk.
+/// A file that has its room on the disk.
 #[derive(Debug)]
 pub struct Bare {
     file: File,
     path: PathBuf,
     bytes: u64,
     position: u64,
+    /// Up to here it was written before.
+    filled: u64,
 }
 
 impl Bare {
-    /// Makes a file of at least `bytes`.
+    /// Makes a file of at least `bytes`, all of them zeros that are on disk.
     pub fn create(path: &Path, bytes: u64) -> Result<Bare> {
         let file = File::create_new(path)?;
         // Small pieces: of all ways to make the file this is the one with the fastest writes later.
@@ -29,7 +34,28 @@ impl Bare {
             at += zeros.len() as u64;
         }
         file.sync_all()?;
-        Ok(Bare { file, path: path.to_path_buf(), bytes: at, position: 0 })
+        Ok(Bare { file, path: path.to_path_buf(), bytes: at, position: 0, filled: at })
+    }
+
+    /// Makes a file of `bytes` that was never written.
+    pub fn allocate(path: &Path, bytes: u64) -> Result<Bare> {
+        let file = File::create_new(path)?;
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+        file.sync_all()?;
+        Ok(Bare { file, path: path.to_path_buf(), bytes, position: 0, filled: 0 })
+    }
+
+    /// Writes zeros where the next `len` bytes go, and further on, if there was nothing before.
+    pub fn fill(&mut self, len: u64) -> Result<()> {
+        if self.position + len <= self.filled {
+            return Ok(());
+        }
+        let (zeros, until) = (vec![0; PIECE_BYTES as usize], self.filled + FILL_BYTES);
+        while self.filled < until.min(self.bytes) {
+            self.file.write_all_at(&zeros, self.filled)?;
+            self.filled += PIECE_BYTES;
+        }
+        Ok(())
     }
 
     /// Writes behind what was written before, from the beginning again at the end.

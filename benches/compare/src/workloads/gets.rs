@@ -17,14 +17,20 @@ use std::thread;
 
 /// Keys and values made ahead: few, so that they stay in the first cache.
 const AHEAD: usize = 200;
+/// So often one thread and two take turns.
+const TURNS: u64 = 10;
 
 /// One way to ask: shows the value, says whether there is one.
 pub type Get<'a> = &'a (dyn Fn(&[u8], &mut dyn FnMut(&[u8])) -> Result<bool> + Sync);
 
 /// Asks for every word of `set` below `rows` once, and compares.
 pub fn pass(get: Get<'_>, rows: u64, set: Set, seed: u64) -> Result<Meter> {
+    ask(get, &shuffled(rows, seed), set)
+}
+
+fn ask(get: Get<'_>, order: &[u32], set: Set) -> Result<Meter> {
     let (mut meter, mut wrong) = (Meter::new()?, 0_u64);
-    for order in shuffled(rows, seed).chunks(AHEAD) {
+    for order in order.chunks(AHEAD) {
         let asked: Vec<(Word, Word)> =
             order.iter().map(|&at| (word(set, at.into()), word(Set::Values, at.into()))).collect();
         meter.last_of(&asked, |(key, value)| {
@@ -36,19 +42,26 @@ pub fn pass(get: Get<'_>, rows: u64, set: Set, seed: u64) -> Result<Meter> {
     }
     match wrong {
         0 => Ok(meter),
-        _ => Err(format!("{wrong} of {rows} answers are wrong").into()),
+        _ => Err(format!("{wrong} of {} answers are wrong", order.len()).into()),
     }
 }
 
-/// One pass with one thread, and one with two at once.
+/// One pass with one thread, and one with two at once; by turns, for the machine is not the same from one second to the next.
 pub fn passes(cell: &Cell, get: Get<'_>, rows: u64, what: &str, set: Set) -> Result<()> {
-    let one = pass(get, rows, set, 1)?;
-    let two = thread::scope(|scope| {
-        let other = scope.spawn(|| pass(get, rows, set, 2));
-        let mut both = pass(get, rows, set, 3)?;
-        both.beside(&other.join().map_err(|_| "a reader panicked")??)?;
-        Result::Ok(both)
-    })?;
+    let orders = [1, 2, 3].map(|seed| shuffled(rows, seed));
+    let turn = rows.div_ceil(TURNS) as usize;
+    let (mut one, mut two) = (Meter::new()?, Meter::new()?);
+    let others = orders[1].chunks(turn).zip(orders[2].chunks(turn));
+    for (alone, (here, beside)) in orders[0].chunks(turn).zip(others) {
+        one.after(&ask(get, alone, set)?)?;
+        let both = thread::scope(|scope| {
+            let other = scope.spawn(|| ask(get, beside, set));
+            let mut both = ask(get, here, set)?;
+            both.beside(&other.join().map_err(|_| "a reader panicked")??)?;
+            Result::Ok(both)
+        })?;
+        two.after(&both)?;
+    }
     cell.add(&format!("{what} 1"), "/s", one.rate());
     cell.add(&format!("{what} 2"), "/s", two.rate());
     cell.add(&format!("{what} gain"), "x", two.rate() / one.rate());

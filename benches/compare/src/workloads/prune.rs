@@ -2,7 +2,7 @@
 //!
 //! Some stores give space back only when they are closed: `with close` has the time of that too.
 
-use super::beside::Reader;
+use super::beside::{Ask, Reader};
 use super::blocks;
 use crate::cell::{Cell, Usage};
 use crate::sample::{Level, LevelKeys, Sizes};
@@ -72,13 +72,14 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     let keys = LevelKeys::all(0, kept, Sizes::Large);
     let usage = Usage::begin();
     let reader = Reader::new(kept, levels);
+    let ask: Ask<'_> = &|place, key, see| store.get(place, key, see);
     let (alone, took, beside) = std::thread::scope(|scope| {
         let lost = |_| "the reader panicked";
-        let reading = reader.begin(scope, &*store);
+        let reading = reader.begin(scope, ask);
         std::thread::sleep(ALONE);
         reader.stop();
         let alone = reading.join().map_err(lost)??;
-        let reading = reader.begin(scope, &*store);
+        let reading = reader.begin(scope, ask);
         let began = Instant::now();
         let dropped = store.drop_below(kept, &keys).and_then(|()| store.give_back());
         let took = began.elapsed();
