@@ -83,7 +83,7 @@ const EVERYWHERE: &[(&str, Limit, Against)] = &[
 
 /// The table of the marks.
 pub fn rows(report: Report<'_>) -> Vec<Vec<String>> {
-    let head = ["", "figure", "ours", "mark", "against", "reached", ""];
+    let head = ["", "figure", "ours", "mark", "against", "asks for", "bare", "reached", ""];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     rows.extend(MARKS.iter().filter_map(|&(workload, ours, figure, limit, against)| {
         row(report, workload, ours, figure, limit, against)
@@ -96,7 +96,8 @@ pub fn rows(report: Report<'_>) -> Vec<Vec<String>> {
     rows
 }
 
-/// A mark, unless its workload was not run. Ours, if it did not go through every time, has missed it.
+/// A mark, unless its workload was not run: what it asks for, and the bare machine beside it, or the least that it costs, where
+/// that was measured. Ours, if it did not go through every time, has missed it.
 fn row(
     report: Report<'_>,
     workload: &str,
@@ -106,7 +107,7 @@ fn row(
     against: Against,
 ) -> Option<Vec<String>> {
     if report.failed(workload, ours) {
-        let cells = [workload, figure, "failed", "", "", "", "MISSED"];
+        let cells = [workload, figure, "failed", "", "", "", "", "", "MISSED"];
         return Some(cells.map(str::to_owned).to_vec());
     }
     let value = report.median(workload, ours, figure)?;
@@ -118,12 +119,16 @@ fn row(
         Number => ("", 1.0),
     };
     let ratio = value / other;
-    let (mark, met) = match limit {
-        Least(times) => (format!(">= {}", short(times)), ratio >= times),
-        Most(times) => (format!("<= {}", short(times)), ratio <= times),
+    let (mark, times, met) = match limit {
+        Least(times) => (format!(">= {}", short(times)), times, ratio >= times),
+        Most(times) => (format!("<= {}", short(times)), times, ratio <= times),
     };
+    let bare = report.median(workload, MACHINE, &format!("floor of {figure}"));
+    let bare = bare.or_else(|| report.median(workload, MACHINE, figure));
+    let (asked, bare) = (short(other * times), bare.map(short).unwrap_or_default());
     let against = if name.is_empty() { String::new() } else { format!("{name} {}", short(other)) };
     let met = if met { "met" } else { "MISSED" };
-    let cells = [workload, figure, &short(value), &mark, &against, &short(ratio), met];
+    let (value, ratio) = (short(value), short(ratio));
+    let cells = [workload, figure, &value, &mark, &against, &asked, &bare, &ratio, met];
     Some(cells.map(str::to_owned).to_vec())
 }

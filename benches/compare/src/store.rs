@@ -163,6 +163,9 @@ pub trait Store: Send + Sync {
     fn close(self: Box<Self>) -> Result<()>;
 }
 
+/// One way to ask: what [`Store::get`] does.
+pub type Ask<'a> = &'a (dyn Fn(Place, &[u8], &mut dyn FnMut(&[u8])) -> Result<bool> + Sync);
+
 /// The keys of `keys` that no range of levels takes with it.
 pub fn without_levels(keys: &[(Place, Vec<u8>)]) -> impl Iterator<Item = &(Place, Vec<u8>)> {
     keys.iter().filter(|(place, _)| *place != Place::Levels)

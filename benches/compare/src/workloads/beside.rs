@@ -4,7 +4,7 @@ use super::blocks::LOG_BYTES;
 use crate::cell::{Cell, Usage};
 use crate::meter::Meter;
 use crate::sample::{Level, LevelKeys, Sizes, user_bytes};
-use crate::store::{Durability, Place, Result, Rival, Write};
+use crate::store::{Ask, Durability, Place, Result, Rival, Write};
 use rollstore_benches::bare::Bare;
 use rollstore_benches::sample::{Random, Word};
 use std::collections::HashMap;
@@ -18,9 +18,6 @@ const SECONDS: u64 = 15;
 const BEFORE: u32 = 500;
 /// Keys made ahead by the reader.
 const AHEAD: u64 = 16;
-
-/// One way to ask: shows the value at a place, says whether there is one.
-pub type Ask<'a> = &'a (dyn Fn(Place, &[u8], &mut dyn FnMut(&[u8])) -> Result<bool> + Sync);
 
 /// A thread that asks for levels between two numbers: a hash by its level, and the header of the block.
 pub struct Reader {

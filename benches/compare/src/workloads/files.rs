@@ -3,12 +3,18 @@
 use crate::cell::{Cell, Usage};
 use crate::meter::Meter;
 use crate::sample::value;
-use crate::store::{Durability, Place, Result, Rival, Store, Write};
+use crate::store::{Ask, Durability, Place, Result, Rival, Store, Write};
 use bytes::Bytes;
 use rollstore_benches::sample::{Random, Set, Word, shuffled, word};
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Mutex;
 
 /// Records made ahead at a time.
 const AHEAD: u64 = 50;
+/// The longest value.
+const RECORD_BYTES_MAX: usize = 4_000;
 
 struct Record {
     key: Word,
@@ -18,7 +24,7 @@ struct Record {
 
 fn record(at: u64) -> Record {
     let mut random = Random::new(at ^ 0x66 << 56);
-    let (header, value) = (random.fixed(), value(&mut random, 500, 4_000));
+    let (header, value) = (random.fixed(), value(&mut random, 500, RECORD_BYTES_MAX as u64));
     Record { key: word(Set::Present, at), header, value }
 }
 
@@ -39,14 +45,14 @@ fn append(store: &dyn Store, records: u64) -> Result<(u64, Meter)> {
     Ok((user, meter))
 }
 
-fn read(store: &dyn Store, records: u64, place: Place) -> Result<Meter> {
+fn read(ask: Ask<'_>, records: u64, place: Place) -> Result<Meter> {
     let (mut meter, mut wrong) = (Meter::new()?, 0);
     for order in shuffled(records, 5).chunks(AHEAD as usize) {
         let asked: Vec<Record> = order.iter().map(|&at| record(at.into())).collect();
         meter.last_of(&asked, |Record { key, header, value }| {
             let mut right = false;
             let expected = if place == Place::Files { &value[..] } else { &header[..] };
-            store.get(place, key, &mut |bytes| right = bytes == expected)?;
+            ask(place, key, &mut |bytes| right = bytes == expected)?;
             wrong += u64::from(!right);
             Ok(())
         })?;
@@ -69,13 +75,57 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     cell.add_singles("append ", &appends);
     let store = cell.reopen(rival)?;
     store.idle()?;
-    let reads = read(&*store, records, Place::Files)?;
-    let headers = read(&*store, records, Place::FileHeaders)?;
-    cell.add("full reads", "/s", reads.rate());
-    cell.add_singles("read ", &reads);
-    cell.add("header reads", "/s", headers.rate());
-    cell.add_singles("header ", &headers);
+    reads(cell, records, &|place, key, see| store.get(place, key, see))?;
     usage.end(cell, user);
     cell.add_disk(&*store, user)?;
     store.close()
+}
+
+fn reads(cell: &Cell, records: u64, ask: Ask<'_>) -> Result<()> {
+    let full = read(ask, records, Place::Files)?;
+    let headers = read(ask, records, Place::FileHeaders)?;
+    cell.add("full reads", "/s", full.rate());
+    cell.add_singles("read ", &full);
+    cell.add("header reads", "/s", headers.rate());
+    cell.add_singles("header ", &headers);
+    Ok(())
+}
+
+/// The least that a store does here which maps no values: each record by one `pwrite` behind the others, a hash map that says where
+/// it is and has its header, and one `pread` into a buffer that is there already.
+pub fn machine(cell: &Cell) -> Result<()> {
+    let (path, records) = (cell.file("records"), cell.scaled(200_000));
+    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    let (mut places, mut frame, mut end) = (HashMap::new(), Vec::new(), 0);
+    let mut appends = Meter::new()?;
+    for from in (0..records).step_by(AHEAD as usize) {
+        let made: Vec<Record> = (from..(from + AHEAD).min(records)).map(record).collect();
+        appends.each(&made, |Record { key, header, value }| {
+            frame.clear();
+            for part in [&key[..], header, value] {
+                frame.extend_from_slice(part);
+            }
+            file.write_all_at(&frame, end)?;
+            end += frame.len() as u64;
+            places.insert(*key, (*header, end - value.len() as u64, value.len()));
+            Ok(())
+        })?;
+    }
+    file.sync_all()?;
+    cell.add("appends", "/s", appends.rate());
+    cell.add_singles("append ", &appends);
+    let buffer = Mutex::new(vec![0; RECORD_BYTES_MAX]);
+    reads(cell, records, &|place, key, see| {
+        let Some((header, at, len)) = places.get(key) else { return Ok(false) };
+        match place {
+            Place::FileHeaders => see(header),
+            _ => {
+                let mut buffer = buffer.lock().map_err(|_| "a reader panicked")?;
+                file.read_exact_at(&mut buffer[..*len], *at)?;
+                see(&buffer[..*len]);
+            }
+        }
+        Ok(true)
+    })?;
+    Ok(std::fs::remove_file(path)?)
 }

@@ -91,7 +91,7 @@ pub const ALL: [Workload; 15] = [
         name: "w4",
         about: "200,000 appends of 500-4,000 bytes; reopen; full reads, header reads",
         run: files::run,
-        machine: None,
+        machine: Some(files::machine),
         takes_stores: true,
         usual: true,
     },

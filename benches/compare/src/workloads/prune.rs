@@ -2,11 +2,11 @@
 //!
 //! Some stores give space back only when they are closed: `with close` has the time of that too.
 
-use super::beside::{Ask, Reader};
+use super::beside::Reader;
 use super::blocks;
 use crate::cell::{Cell, Usage};
 use crate::sample::{Level, LevelKeys, Sizes};
-use crate::store::{Durability, Place, Result, Rival, Store};
+use crate::store::{Ask, Durability, Place, Result, Rival, Store};
 use std::fs::File;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ pub fn machine(cell: &Cell) -> Result<()> {
     std::thread::sleep(ALONE);
     let began = Instant::now();
     files.iter().try_for_each(std::fs::remove_file)?;
-    cell.add("removal alone", "s", began.elapsed().as_secs_f64());
+    cell.add("floor of time", "s", began.elapsed().as_secs_f64());
     Ok(())
 }
 
