@@ -1,5 +1,5 @@
-//! The same bytes through nothing but `pwrite` and `fdatasync`, into a file that is there already: what any store that
-//! writes a log has to pay.
+//! The same bytes through nothing but `pwrite` and `fdatasync`, into a file that is there already, or into a new one: what any store
+//! that writes a log has to pay.
 
 use crate::Result;
 use std::fs::File;
@@ -7,9 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const PAGE_BYTES: u64 = 4096;
-/// Zeros that [`Bare::fill`] writes at once, and the pieces of them.
+/// Zeros that [`Bare::fill`] writes at once,
 const FILL_BYTES: u64 = 4 << 20;
-const PIECE_BYTES: u64 = 256 << 10;
+/// in such pieces.
+static PIECE: [u8; 256 << 10] = [0; 256 << 10];
 
 /// A file that has its room on the disk.
 #[derive(Debug)]
@@ -50,10 +51,11 @@ impl Bare {
         if self.position + len <= self.filled {
             return Ok(());
         }
-        let (zeros, until) = (vec![0; PIECE_BYTES as usize], self.filled + FILL_BYTES);
-        while self.filled < until.min(self.bytes) {
-            self.file.write_all_at(&zeros, self.filled)?;
-            self.filled += PIECE_BYTES;
+        let until = self.bytes.min(self.filled + FILL_BYTES);
+        while self.filled < until {
+            let piece = &PIECE[..PIECE.len().min((until - self.filled) as usize)];
+            self.file.write_all_at(piece, self.filled)?;
+            self.filled += piece.len() as u64;
         }
         Ok(())
     }

@@ -36,7 +36,8 @@ pub(crate) const SEAL_ROOM: u64 = GROUP_BYTES;
 const FILL_BYTES: u64 = 4 << 20;
 /// Files the pool keeps for later; more are removed when they come back. So many come back when everything is flushed that a
 /// busy database uses besides the log that takes commits: those of the generations that wait, and the one made ahead. One less, and
-/// each lull would remove a file that the next rush makes again. Where none is in use one more is kept, for the next commit.
+/// each lull would remove a file that the next rush makes again. Where none is in use, as after an open, the next commit will need
+/// one more.
 const FREE_MAX: usize = FROZEN_MAX + 1;
 
 /// One life of one WAL file.
@@ -243,6 +244,8 @@ impl WalPool {
             let small: Vec<Free> = state.free.extract_if(.., |free| free.bytes < bytes).collect();
             let slot = reused.map_or(state.next_slot, |free| free.slot);
             state.next_slot = state.next_slot.max(slot + 1);
+            // Before the others can come back: they shall not take this one's place.
+            state.in_use += reused.map_or(bytes, |free| free.bytes);
             (reused, small, slot)
         };
         let made = match reused {
@@ -256,7 +259,6 @@ impl WalPool {
             if new {
                 self.sync_dir()?;
             }
-            self.state.lock().in_use += bytes;
             let (filled, sync_asked) = (AtomicU64::new(filled), AtomicU64::new(0));
             let pool = Some(Arc::clone(self));
             Ok(Wal { file, path, slot, number, seed, bytes, filled, sync_asked, pool })
@@ -266,7 +268,9 @@ impl WalPool {
             Err(_) => {
                 // A file in doubt is not used again: it goes, and a later try makes a new one.
                 self.remove(slot);
-                self.state.lock().free.extend(small);
+                let mut state = self.state.lock();
+                state.in_use -= reused.map_or(bytes, |free| free.bytes);
+                state.free.extend(small);
             }
         }
         result

@@ -137,8 +137,13 @@ fn what_a_rush_used_is_there_for_the_next() {
     assert_eq!(logs(), before);
     let again = [prepare(5), prepare(6), prepare(7)];
     assert_eq!(logs(), before);
-    drop((again, active)); // as after an open, or a collection
-    assert_eq!(logs(), before);
-    let _again = [prepare(8), prepare(9), prepare(10), prepare(11)];
-    assert_eq!(logs(), before);
+    let fifth = prepare(8);
+    drop(again);
+    drop(fifth);
+    assert_eq!(logs().len(), before.len(), "three are enough besides the one in use");
+    drop(active); // as after an open, or a collection
+    assert_eq!(logs().len(), before.len());
+    let in_use = [prepare(9), prepare(10), prepare(11), prepare(12), prepare(13)];
+    drop(in_use);
+    assert_eq!(logs().len(), before.len(), "four are enough where none is in use");
 }

@@ -7,9 +7,9 @@ use crate::sample::{Level, LevelKeys, Sizes, user_bytes};
 use crate::store::{Ask, Durability, Place, Result, Rival, Write};
 use rollstore_benches::bare::Bare;
 use rollstore_benches::sample::{Random, Word};
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, RwLock};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ const SECONDS: u64 = 15;
 const BEFORE: u32 = 500;
 /// Keys made ahead by the reader.
 const AHEAD: u64 = 16;
+/// Levels after which the machine ends, some more than stores reach: it shall not have more of them to ask for.
+const LEVELS_MAX: usize = 1 << 18;
 
 /// A thread that asks for levels between two numbers: a hash by its level, and the header of the block.
 pub struct Reader {
@@ -84,9 +86,10 @@ fn commits(
     commit: &dyn Fn(&[Write<'_>]) -> Result<()>,
     reader: &Reader,
     time: Duration,
+    levels: u32,
 ) -> Result<(u64, Meter)> {
     let (mut meter, mut user, began) = (Meter::new()?, 0, Instant::now());
-    for number in BEFORE.. {
+    for number in BEFORE..levels {
         if began.elapsed() >= time {
             break;
         }
@@ -105,35 +108,47 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     super::blocks::write(&*store, 0..BEFORE, Sizes::Large)?;
     let usage = Usage::begin();
     let ask: Ask<'_> = &|place, key, see| store.get(place, key, see);
-    let user = measure(cell, &|writes| store.commit(writes), ask)?;
+    let user = measure(cell, &|writes| store.commit(writes), ask, u32::MAX)?;
     store.close()?;
     usage.end(cell, user);
     cell.add_rest(rival, user)
 }
 
-/// The least that a store does under it.
+/// No store, and nothing checked: the bytes of each commit go to a file that is used again and again, and what the reader asks for into
+/// memory, where no reader waits for anybody.
 pub fn machine(cell: &Cell) -> Result<()> {
-    let floor = Floor {
-        file: Bare::create(&cell.file("floor"), LOG_BYTES)?.into(),
-        hashes: RwLock::default(),
-        headers: RwLock::default(),
+    let (levels, file) = (Levels::new(), Bare::create(&cell.file("floor"), LOG_BYTES)?);
+    let state = RefCell::new((file, Vec::new()));
+    let commit = |writes: &[Write<'_>]| {
+        let (file, frame) = &mut *state.borrow_mut();
+        frame.clear();
+        for (place, key, value) in writes.iter().flat_map(Write::puts) {
+            frame.extend_from_slice(key);
+            frame.extend_from_slice(value);
+            levels.add(place, key, value)?;
+        }
+        file.write(frame)
     };
     for number in 0..BEFORE {
-        floor.commit(&Level::new(number, Sizes::Large).writes())?;
+        commit(&Level::new(number, Sizes::Large).writes())?;
     }
-    let ask: Ask<'_> = &|place, key, see| floor.get(place, key, see);
-    measure(cell, &|writes| floor.commit(writes), ask)?;
-    floor.file.into_inner()?.remove()
+    measure(cell, &commit, &|place, key, see| levels.get(place, key, see), LEVELS_MAX as u32)?;
+    state.into_inner().0.remove()
 }
 
-/// Commits beside a reader; the bytes of the commits.
-fn measure(cell: &Cell, commit: &dyn Fn(&[Write<'_>]) -> Result<()>, ask: Ask<'_>) -> Result<u64> {
+/// Commits beside a reader, up to so many levels; the bytes of the commits.
+fn measure(
+    cell: &Cell,
+    commit: &dyn Fn(&[Write<'_>]) -> Result<()>,
+    ask: Ask<'_>,
+    levels: u32,
+) -> Result<u64> {
     let reader = Reader::new(0, BEFORE);
     let time = Duration::from_millis(cell.scaled(SECONDS * 1_000));
     let began = Instant::now();
     let (user, commits, finds) = std::thread::scope(|scope| {
         let reading = reader.begin(scope, ask);
-        let written = commits(commit, &reader, time);
+        let written = commits(commit, &reader, time, levels);
         reader.stop();
         let finds = reading.join().map_err(|_| "the reader panicked")??;
         let (user, commits) = written?;
@@ -148,46 +163,57 @@ fn measure(cell: &Cell, commit: &dyn Fn(&[Write<'_>]) -> Result<()>, ask: Ask<'_
     Ok(user)
 }
 
-/// The bytes of each commit go to a file that is used again and again, and what the reader asks for into hash maps.
-struct Floor {
-    file: Mutex<Bare>,
-    hashes: RwLock<HashMap<[u8; 4], Word>>,
-    headers: RwLock<HashMap<Word, [u8; 92]>>,
+/// The hashes of levels by their number, and the headers of blocks by their hash: as many as fit, each written once.
+struct Levels {
+    hashes: Box<[OnceLock<Word>]>,
+    headers: Box<[OnceLock<Block>]>,
 }
 
-const POISONED: &str = "a lock is poisoned";
+/// The hash of a block and its header.
+type Block = (Word, [u8; 92]);
 
-impl Floor {
-    fn commit(&self, writes: &[Write<'_>]) -> Result<()> {
-        let mut frame = Vec::new();
-        for (place, key, value) in writes.iter().flat_map(Write::puts) {
-            frame.extend_from_slice(key);
-            frame.extend_from_slice(value);
-            match place {
-                Place::Levels => {
-                    let mut hashes = self.hashes.write().map_err(|_| POISONED)?;
-                    hashes.insert(key.try_into()?, value.try_into()?);
-                }
-                Place::BlockHeaders => {
-                    let mut headers = self.headers.write().map_err(|_| POISONED)?;
-                    headers.insert(key.try_into()?, value.try_into()?);
-                }
-                _ => {}
+impl Levels {
+    fn new() -> Levels {
+        let headers = (0..2 * LEVELS_MAX).map(|_| OnceLock::new()).collect();
+        Levels { hashes: (0..LEVELS_MAX).map(|_| OnceLock::new()).collect(), headers }
+    }
+
+    /// The places that a hash may have.
+    fn places(&self, hash: &Word) -> impl Iterator<Item = &OnceLock<Block>> {
+        let first = u64::from_le_bytes(hash[..8].try_into().unwrap_or_default());
+        let first = first as usize % self.headers.len();
+        self.headers[first..].iter().chain(&self.headers[..first])
+    }
+
+    fn add(&self, place: Place, key: &[u8], value: &[u8]) -> Result<()> {
+        match place {
+            Place::Levels => {
+                let number = u32::from_be_bytes(key.try_into()?);
+                let hash = self.hashes.get(number as usize).ok_or("too many levels")?;
+                hash.get_or_init(|| value.try_into().unwrap_or_default());
             }
+            Place::BlockHeaders => {
+                let entry = (key.try_into()?, value.try_into()?);
+                self.places(&entry.0).find_map(|slot| slot.set(entry).ok());
+            }
+            _ => {}
         }
-        self.file.lock().map_err(|_| POISONED)?.write(&frame)
+        Ok(())
     }
 
     fn get(&self, place: Place, key: &[u8], see: &mut dyn FnMut(&[u8])) -> Result<bool> {
         Ok(match place {
             Place::Levels => {
-                let hashes = self.hashes.read().map_err(|_| POISONED)?;
-                hashes.get(key).map(|hash| see(hash)).is_some()
+                let number = u32::from_be_bytes(key.try_into()?);
+                let hash = self.hashes.get(number as usize).and_then(OnceLock::get);
+                hash.map(|hash| see(hash)).is_some()
             }
-            _ => {
-                let headers = self.headers.read().map_err(|_| POISONED)?;
-                headers.get(key).map(|header| see(header)).is_some()
+            Place::BlockHeaders => {
+                let hash: &Word = key.try_into()?;
+                let mut entries = self.places(hash).map_while(OnceLock::get);
+                entries.find(|(other, _)| other == hash).map(|(_, header)| see(header)).is_some()
             }
+            other => return Err(format!("nothing at {other:?}").into()),
         })
     }
 }

@@ -60,8 +60,8 @@ pub fn buffered(cell: &Cell, rival: Rival) -> Result<()> {
     cell.add_rest(rival, user)
 }
 
-/// The bytes of 2,000 of them over a file that is there, synced after each; and into one that is new, with zeros ahead of them as
-/// they need it: the least that a store costs whose log is new.
+/// The bytes of 2,000 of them over a file that is there, synced after each. And into one that is new, with zeros ahead of them as they
+/// need it: the floor of a store whose log is new, and the fastest way into a new file that was found.
 pub fn machine(cell: &Cell) -> Result<()> {
     let over = commits_to(Bare::create(&cell.file("bare"), LOG_BYTES)?, cell)?;
     cell.add("commits", "/s", over.rate());

@@ -91,12 +91,13 @@ fn reads(cell: &Cell, records: u64, ask: Ask<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The least that a store does here which maps no values: each record by one `pwrite` behind the others, a hash map that says where
-/// it is and has its header, and one `pread` into a buffer that is there already.
+/// A file and a hash map instead of a store, and nothing checked: each record by one `pwrite` behind the others, the map says where it
+/// is and has its header, and one `pread` into a buffer that is there already.
 pub fn machine(cell: &Cell) -> Result<()> {
     let (path, records) = (cell.file("records"), cell.scaled(200_000));
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    let (mut places, mut frame, mut end) = (HashMap::new(), Vec::new(), 0);
+    let (mut places, mut frame, mut end) =
+        (HashMap::with_capacity(records as usize), Vec::new(), 0);
     let mut appends = Meter::new()?;
     for from in (0..records).step_by(AHEAD as usize) {
         let made: Vec<Record> = (from..(from + AHEAD).min(records)).map(record).collect();
@@ -119,11 +120,12 @@ pub fn machine(cell: &Cell) -> Result<()> {
         let Some((header, at, len)) = places.get(key) else { return Ok(false) };
         match place {
             Place::FileHeaders => see(header),
-            _ => {
+            Place::Files => {
                 let mut buffer = buffer.lock().map_err(|_| "a reader panicked")?;
                 file.read_exact_at(&mut buffer[..*len], *at)?;
                 see(&buffer[..*len]);
             }
+            other => return Err(format!("nothing at {other:?}").into()),
         }
         Ok(true)
     })?;

@@ -12,6 +12,7 @@ use rollstore_engine::vfs::Vfs as _;
 use rollstore_engine::vfs::os::OsVfs;
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -46,22 +47,27 @@ fn ask(get: Get<'_>, order: &[u32], set: Set) -> Result<Meter> {
     }
 }
 
-/// One pass with one thread, and one with two at once; by turns, for the machine is not the same from one second to the next.
+/// Every word once with one thread, and with each of two at once; by turns, for the machine is not the same from one second to the
+/// next, and each at another place of the same order.
 pub fn passes(cell: &Cell, get: Get<'_>, rows: u64, what: &str, set: Set) -> Result<()> {
-    let orders = [1, 2, 3].map(|seed| shuffled(rows, seed));
-    let turn = rows.div_ceil(TURNS) as usize;
-    let (mut one, mut two) = (Meter::new()?, Meter::new()?);
-    let others = orders[1].chunks(turn).zip(orders[2].chunks(turn));
-    for (alone, (here, beside)) in orders[0].chunks(turn).zip(others) {
-        one.after(&ask(get, alone, set)?)?;
-        let both = thread::scope(|scope| {
-            let other = scope.spawn(|| ask(get, beside, set));
-            let mut both = ask(get, here, set)?;
-            both.beside(&other.join().map_err(|_| "a reader panicked")??)?;
-            Result::Ok(both)
+    let order = shuffled(rows, 1);
+    let turns: Vec<&[u32]> = order.chunks(rows.div_ceil(TURNS) as usize).collect();
+    let at = |turn: usize| turns[turn % turns.len()];
+    let (mut one, mut two, mut other) = (Meter::new()?, Meter::new()?, Meter::new()?);
+    for turn in 0..turns.len() {
+        one.after(&ask(get, at(turn), set)?)?;
+        let begin = Barrier::new(2);
+        thread::scope(|scope| {
+            let beside = scope.spawn(|| {
+                begin.wait();
+                ask(get, at(turn + 3), set)
+            });
+            begin.wait();
+            two.after(&ask(get, at(turn + 7), set)?)?;
+            other.after(&beside.join().map_err(|_| "a reader panicked")??)
         })?;
-        two.after(&both)?;
     }
+    two.beside(&other)?;
     cell.add(&format!("{what} 1"), "/s", one.rate());
     cell.add(&format!("{what} 2"), "/s", two.rate());
     cell.add(&format!("{what} gain"), "x", two.rate() / one.rate());

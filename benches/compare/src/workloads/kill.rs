@@ -1,24 +1,14 @@
-//! The open after a kill: puts in commits of 64, buffered, by a process that kills itself in their midst; then an open. At two
-//! moments, for a log is full at one and as good as empty at the next, for each store at others; the longer open counts.
+//! The open after a kill: puts in commits of 64, buffered, by a process that kills itself right after the last one; then an open.
+//! After different numbers of puts, for a log is full at one moment and as good as empty at the next, for each store at others.
 
 use super::puts;
-use crate::cell::Cell;
+use crate::cell::{Cell, Usage};
 use crate::store::{Durability, Place, Result, Rival, Store};
-use rollstore_benches::sample::{Set, Word, word};
-use rollstore_benches::space::Watch;
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufWriter, Read as _, Write as _};
+use rollstore_benches::sample::{Set, word};
 use std::time::Instant;
 
 /// The workload that ends in a kill.
 pub const VICTIM: &str = "victim";
-/// Puts before each kill.
-const MOMENTS: [u64; 2] = [1_500_000, 2_100_000];
-/// Puts that are read at once.
-const WINDOW: usize = 2_000;
-/// So many of them are in the log of our store at the second one.
-const IN_LOG: u64 = 1_000_000;
 
 /// Fills the store with as many puts as there are to be rows, and dies.
 pub fn victim(cell: &Cell, rival: Rival) -> Result<()> {
@@ -29,52 +19,21 @@ pub fn victim(cell: &Cell, rival: Rival) -> Result<()> {
     Err("still alive".into())
 }
 
-/// Has it killed, and opens it.
-pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
-    let (mut longest, mut most_lost, mut most_memory) = (0.0_f64, 0.0_f64, 0);
-    for puts in MOMENTS {
-        let moment = Cell { dir: cell.file(&format!("killed-{puts}")), rows: cell.scaled(puts) };
-        let status = moment.command(VICTIM, rival.name)?.status()?;
-        if status.code().is_some() {
-            return Err(format!("was not killed: {status}").into());
-        }
-        let (memory, began) = (Watch::begin(), Instant::now());
-        let store = moment.open(rival, Durability::Buffered)?;
-        longest = longest.max(began.elapsed().as_secs_f64());
-        most_memory = most_memory.max(memory.end());
-        most_lost = most_lost.max(lost(&*store, moment.rows)?);
-        store.close()?;
-        std::fs::remove_dir_all(&moment.dir)?;
+/// Has it killed after so many puts, and opens it.
+pub fn run(cell: &Cell, rival: Rival, puts: u64) -> Result<()> {
+    let filled = Cell { dir: cell.dir.clone(), rows: cell.scaled(puts) };
+    let status = filled.command(VICTIM, rival.name)?.status()?;
+    if status.code().is_some() {
+        return Err(format!("was not killed: {status}").into());
     }
-    cell.add("open after kill", "ms", longest * 1e3);
-    cell.add("lost", "%", most_lost);
-    cell.add("memory", "MiB", most_memory as f64 / f64::from(1 << 20));
-    Ok(())
-}
-
-/// Reads as many puts as the log of our store holds, and puts them into a hash map that is large enough: the least that it costs to
-/// have them in memory again.
-pub fn machine(cell: &Cell) -> Result<()> {
-    let (path, puts) = (cell.file("log"), cell.scaled(IN_LOG));
-    let mut file = BufWriter::new(File::create_new(&path)?);
-    for at in 0..puts {
-        file.write_all(&word(Set::Present, at))?;
-        file.write_all(&word(Set::Values, at))?;
-    }
-    file.into_inner()?.sync_all()?;
-    let (memory, began) = (Watch::begin(), Instant::now());
-    let (mut file, mut map) = (File::open(&path)?, HashMap::with_capacity(puts as usize));
-    let mut window = vec![[Word::default(); 2]; WINDOW];
-    for from in (0..puts).step_by(WINDOW) {
-        let pairs = &mut window[..WINDOW.min((puts - from) as usize)];
-        file.read_exact(pairs.as_flattened_mut().as_flattened_mut())?;
-        map.extend(pairs.iter().map(|[key, value]| (*key, *value)));
-    }
+    let usage = Usage::begin();
+    let began = Instant::now();
+    let store = cell.open(rival, Durability::Buffered)?;
     let took = began.elapsed();
-    cell.add("floor of open after kill", "ms", took.as_secs_f64() * 1e3);
-    cell.add("floor of memory", "MiB", memory.end() as f64 / f64::from(1 << 20));
-    drop(map);
-    Ok(std::fs::remove_file(path)?)
+    cell.add("open after kill", "ms", took.as_secs_f64() * 1e3);
+    cell.add("lost", "%", lost(&*store, filled.rows)?);
+    usage.end(cell, 0);
+    store.close()
 }
 
 /// How many of the puts are not there any more, in percent of those that are asked for: one in a thousand, and the last. Those

@@ -38,7 +38,7 @@ pub fn chosen_from() -> Vec<Workload> {
 }
 
 /// All of them.
-pub const ALL: [Workload; 15] = [
+pub const ALL: [Workload; 17] = [
     Workload {
         name: "limits",
         about: "what the machine does bare",
@@ -113,9 +113,25 @@ pub const ALL: [Workload; 15] = [
     },
     Workload {
         name: "kill",
-        about: "1.5 or 2.1 M puts in commits of 64, then kill -9; open",
-        run: kill::run,
-        machine: Some(kill::machine),
+        about: "2.4 M puts in commits of 64, then kill -9; open",
+        run: |cell, rival| kill::run(cell, rival, 2_400_000),
+        machine: None,
+        takes_stores: true,
+        usual: true,
+    },
+    Workload {
+        name: "kill-b",
+        about: "the same after 2.1 M puts: logs are as full as they happen to be",
+        run: |cell, rival| kill::run(cell, rival, 2_100_000),
+        machine: None,
+        takes_stores: true,
+        usual: true,
+    },
+    Workload {
+        name: "kill-c",
+        about: "the same after 1.8 M puts",
+        run: |cell, rival| kill::run(cell, rival, 1_800_000),
+        machine: None,
         takes_stores: true,
         usual: true,
     },
