@@ -147,3 +147,13 @@ fn what_a_rush_used_is_there_for_the_next() {
     drop(in_use);
     assert_eq!(logs().len(), before.len(), "four are enough where none is in use");
 }
+
+/// Goal: what could not be made takes no place of those that come back.
+#[test]
+fn a_log_that_could_not_be_made_is_not_in_use() {
+    let sim = SimVfs::new(1);
+    let pool = pool(&sim, &[]);
+    sim.set_capacity(Some(BYTES / 2));
+    assert!(matches!(pool.prepare(1, 1, BYTES), Err(Error::NoSpace { .. })));
+    assert_eq!(pool.bytes(), (0, 0));
+}
