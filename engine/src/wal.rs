@@ -237,7 +237,7 @@ impl WalPool {
         bytes: u64,
     ) -> Result<Wal> {
         let bytes = bytes.next_multiple_of(GROUP_BYTES);
-        let (reused, small, slot) = {
+        let (reused, small, slot, taken) = {
             let mut state = self.state.lock();
             let fitting = state.free.iter().position(|free| free.bytes >= bytes);
             let reused = fitting.map(|at| state.free.swap_remove(at));
@@ -245,8 +245,9 @@ impl WalPool {
             let slot = reused.map_or(state.next_slot, |free| free.slot);
             state.next_slot = state.next_slot.max(slot + 1);
             // Before the others can come back: they shall not take this one's place.
-            state.in_use += reused.map_or(bytes, |free| free.bytes);
-            (reused, small, slot)
+            let taken = reused.map_or(bytes, |free| free.bytes);
+            state.in_use += taken;
+            (reused, small, slot, taken)
         };
         let made = match reused {
             Some(free) => self.open_free(free).map(|file| (file, free.bytes, free.filled)),
@@ -269,7 +270,7 @@ impl WalPool {
                 // A file in doubt is not used again: it goes, and a later try makes a new one.
                 self.remove(slot);
                 let mut state = self.state.lock();
-                state.in_use -= reused.map_or(bytes, |free| free.bytes);
+                state.in_use -= taken;
                 state.free.extend(small);
             }
         }

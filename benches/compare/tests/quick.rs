@@ -38,9 +38,9 @@ fn a_run_gives_every_figure_and_goes_on_where_it_stopped() {
     assert!(!shown.contains("NaN") && !shown.contains("failed"), "{shown}");
     assert_eq!(progress.matches(": done").count(), 7, "{progress}");
 
-    let again = run("limits,w1,w2,w3,w4,kill");
+    let again = run("limits,w1,w2,w3,w4,w6,kill");
     let progress = text(&again.stderr);
-    assert_eq!(progress.lines().count(), 3, "only what is new is run: {progress}");
+    assert_eq!(progress.lines().count(), 5, "only what is new is run: {progress}");
     assert!(progress.contains("round 1, kill, rollstore: done"), "{progress}");
 
     let wrong = compare(&dir, &["run", "--rows", "1000", "--rivals", "nodb"]);

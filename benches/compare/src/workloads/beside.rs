@@ -190,7 +190,7 @@ impl Levels {
             Place::Levels => {
                 let number = u32::from_be_bytes(key.try_into()?);
                 let hash = self.hashes.get(number as usize).ok_or("too many levels")?;
-                hash.get_or_init(|| value.try_into().unwrap_or_default());
+                hash.set(value.try_into()?).map_err(|_| "a level is written twice")?;
             }
             Place::BlockHeaders => {
                 let entry = (key.try_into()?, value.try_into()?);
