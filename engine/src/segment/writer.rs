@@ -1,6 +1,6 @@
 //! Writes one segment, in one forward pass.
 //!
-//! Memory is one buffer and the locator (3.2 bytes an entry for hashed keys). A failure leaves a file that nothing
+//! Memory is one buffer and the locator (4 bytes an entry for hashed keys). A failure leaves a file that nothing
 //! names: the caller removes it and begins anew with another number.
 #![deny(clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
