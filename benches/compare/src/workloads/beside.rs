@@ -1,6 +1,6 @@
 //! W6: 15 seconds of buffered blocks beside a reader; and the reader, which W5 uses too.
 
-use super::blocks::LOG_BYTES;
+use super::behind::{Behind, LOG_BYTES};
 use crate::cell::{Cell, Usage};
 use crate::meter::Meter;
 use crate::sample::{Level, LevelKeys, Sizes, user_bytes};
@@ -8,6 +8,7 @@ use crate::store::{Ask, Durability, Place, Result, Rival, Write};
 use rollstore_benches::bare::Bare;
 use rollstore_benches::sample::{Random, Word};
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
@@ -108,37 +109,57 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
     super::blocks::write(&*store, 0..BEFORE, Sizes::Large)?;
     let usage = Usage::begin();
     let ask: Ask<'_> = &|place, key, see| store.get(place, key, see);
-    let user = measure(cell, &|writes| store.commit(writes), ask, u32::MAX)?;
+    let user = measure(cell, "", &|writes| store.commit(writes), ask, u32::MAX)?;
     store.close()?;
     usage.end(cell, user);
     cell.add_rest(rival, user)
 }
 
 /// No store, and nothing checked: the bytes of each commit go to a file that is used again and again, and what the reader asks for into
-/// memory, where no reader waits for anybody.
+/// memory, where no reader waits for anybody. And the floor of a store that takes less than the user's bytes: the same with values
+/// compressed behind it.
 pub fn machine(cell: &Cell) -> Result<()> {
-    let (levels, file) = (Levels::new(), Bare::create(&cell.file("floor"), LOG_BYTES)?);
-    let state = RefCell::new((file, Vec::new()));
+    let file = RefCell::new(Bare::create(&cell.file("bare"), LOG_BYTES)?);
+    arrays(cell, "", &|frame, _values| file.borrow_mut().write(frame))?;
+    file.into_inner().remove()?;
+    let behind = RefCell::new(Behind::begin(cell)?);
+    arrays(cell, "floor of ", &|frame, values| behind.borrow_mut().write(frame, values))?;
+    behind.into_inner().end()
+}
+
+/// Takes the bytes of a commit, and where the values are in them.
+type Log<'a> = &'a dyn Fn(&[u8], &[Range<usize>]) -> Result<()>;
+
+/// Arrays for what the reader asks for, and a log; what is measured has this before its name.
+fn arrays(cell: &Cell, before: &str, log: Log<'_>) -> Result<()> {
+    let (levels, state) = (Levels::new(), RefCell::new((Vec::new(), Vec::new())));
     let commit = |writes: &[Write<'_>]| {
-        let (file, frame) = &mut *state.borrow_mut();
+        let (frame, values) = &mut *state.borrow_mut();
         frame.clear();
+        values.clear();
         for (place, key, value) in writes.iter().flat_map(Write::puts) {
             frame.extend_from_slice(key);
+            let begin = frame.len();
             frame.extend_from_slice(value);
+            if place.is_large() {
+                values.push(begin..frame.len());
+            }
             levels.add(place, key, value)?;
         }
-        file.write(frame)
+        log(frame, values)
     };
     for number in 0..BEFORE {
         commit(&Level::new(number, Sizes::Large).writes())?;
     }
-    measure(cell, &commit, &|place, key, see| levels.get(place, key, see), LEVELS_MAX as u32)?;
-    state.into_inner().0.remove()
+    let ask: Ask<'_> = &|place, key, see| levels.get(place, key, see);
+    measure(cell, before, &commit, ask, LEVELS_MAX as u32)?;
+    Ok(())
 }
 
-/// Commits beside a reader, up to so many levels; the bytes of the commits.
+/// Commits beside a reader, up to so many levels; the bytes of the commits. What is measured has `before` before its name.
 fn measure(
     cell: &Cell,
+    before: &str,
     commit: &dyn Fn(&[Write<'_>]) -> Result<()>,
     ask: Ask<'_>,
     levels: u32,
@@ -154,12 +175,12 @@ fn measure(
         let (user, commits) = written?;
         Result::Ok((user, commits, finds))
     })?;
-    cell.add("commits", "/s", commits.rate());
+    cell.add(&format!("{before}commits"), "/s", commits.rate());
     let clock = commits.count as f64 / began.elapsed().as_secs_f64();
-    cell.add("commits, making levels included", "/s", clock);
-    cell.add_singles("commit ", &commits);
-    cell.add("finds", "/s", finds.rate());
-    cell.add_singles("find ", &finds);
+    cell.add(&format!("{before}commits, making levels included"), "/s", clock);
+    cell.add_singles(&format!("{before}commit "), &commits);
+    cell.add(&format!("{before}finds"), "/s", finds.rate());
+    cell.add_singles(&format!("{before}find "), &finds);
     Ok(user)
 }
 

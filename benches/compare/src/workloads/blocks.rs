@@ -1,5 +1,6 @@
 //! W3, W3b: blocks with their messages, levels and head, one atomic commit each; synced, or buffered.
 
+use super::behind::LOG_BYTES;
 use crate::cell::{Cell, Usage};
 use crate::meter::Meter;
 use crate::sample::{Level, Sizes, user_bytes};
@@ -13,8 +14,6 @@ use std::time::Instant;
 const AHEAD: u32 = 20;
 /// Framing of a commit.
 const FRAME_BYTES: u64 = 64;
-/// As large as a log.
-pub const LOG_BYTES: u64 = 64 << 20;
 
 /// Writes `levels`, one commit each; user bytes and times.
 pub fn write(store: &dyn Store, levels: Range<u32>, sizes: Sizes) -> Result<(u64, Meter)> {

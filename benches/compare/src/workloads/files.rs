@@ -1,5 +1,6 @@
 //! W4: appends of 500 to 4,000 bytes with headers; after a reopen full reads and header reads in an order of no kind.
 
+use super::behind::Behind;
 use crate::cell::{Cell, Usage};
 use crate::meter::Meter;
 use crate::sample::value;
@@ -8,6 +9,7 @@ use bytes::Bytes;
 use rollstore_benches::sample::{Random, Set, Word, shuffled, word};
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Mutex;
 
@@ -92,26 +94,13 @@ fn reads(cell: &Cell, records: u64, ask: Ask<'_>) -> Result<()> {
 }
 
 /// A file and a hash map instead of a store, and nothing checked: each record by one `pwrite` behind the others, the map says where it
-/// is and has its header, and one `pread` into a buffer that is there already.
+/// is and has its header, and one `pread` into a buffer that is there already. And the floor of a store that takes less than the
+/// user's bytes: appends with values compressed behind them.
 pub fn machine(cell: &Cell) -> Result<()> {
     let (path, records) = (cell.file("records"), cell.scaled(200_000));
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    let (mut places, mut frame, mut end) =
-        (HashMap::with_capacity(records as usize), Vec::new(), 0);
-    let mut appends = Meter::new()?;
-    for from in (0..records).step_by(AHEAD as usize) {
-        let made: Vec<Record> = (from..(from + AHEAD).min(records)).map(record).collect();
-        appends.each(&made, |Record { key, header, value }| {
-            frame.clear();
-            for part in [&key[..], header, value] {
-                frame.extend_from_slice(part);
-            }
-            file.write_all_at(&frame, end)?;
-            end += frame.len() as u64;
-            places.insert(*key, (*header, end - value.len() as u64, value.len()));
-            Ok(())
-        })?;
-    }
+    let (appends, places) =
+        frames(records, |frame, at, _value| file.write_all_at(frame, at).map_err(Into::into))?;
     file.sync_all()?;
     cell.add("appends", "/s", appends.rate());
     cell.add_singles("append ", &appends);
@@ -129,5 +118,35 @@ pub fn machine(cell: &Cell) -> Result<()> {
         }
         Ok(true)
     })?;
-    Ok(std::fs::remove_file(path)?)
+    std::fs::remove_file(path)?;
+    let mut behind = Behind::begin(cell)?;
+    let (appends, _) = frames(records, |frame, _at, value| behind.write(frame, &[value]))?;
+    cell.add("floor of appends", "/s", appends.rate());
+    behind.end()
+}
+
+/// The header of each record, where its value begins, and how long that is.
+type Places = HashMap<Word, ([u8; 36], u64, usize)>;
+
+/// Appends records to a log, which takes the bytes of each, where it stands, and where in it the value is.
+fn frames(
+    records: u64,
+    mut log: impl FnMut(&[u8], u64, Range<usize>) -> Result<()>,
+) -> Result<(Meter, Places)> {
+    let mut places = Places::with_capacity(records as usize);
+    let (mut meter, mut frame, mut end) = (Meter::new()?, Vec::new(), 0);
+    for from in (0..records).step_by(AHEAD as usize) {
+        let made: Vec<Record> = (from..(from + AHEAD).min(records)).map(record).collect();
+        meter.each(&made, |Record { key, header, value }| {
+            frame.clear();
+            for part in [&key[..], header, value] {
+                frame.extend_from_slice(part);
+            }
+            log(&frame, end, frame.len() - value.len()..frame.len())?;
+            end += frame.len() as u64;
+            places.insert(*key, (*header, end - value.len() as u64, value.len()));
+            Ok(())
+        })?;
+    }
+    Ok((meter, places))
 }

@@ -3,6 +3,7 @@
 use crate::cell::Cell;
 use crate::store::{Result, Rival};
 
+mod behind;
 mod beside;
 mod blocks;
 mod files;
