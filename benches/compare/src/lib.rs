@@ -11,8 +11,10 @@
 //! | [`cell`] | one store under one workload in a process of its own |
 //! | [`workloads`] | what the stores are asked to do |
 //! | [`driver`] | which cells are run, in which order |
+//! | [`behind`] | the least that goes on behind commits |
 //! | [`report`], [`marks`] | the table; what rollstore has set itself |
 
+pub mod behind;
 pub mod cell;
 pub mod driver;
 pub mod marks;

@@ -39,9 +39,13 @@ fn a_run_gives_every_figure_and_goes_on_where_it_stopped() {
     assert_eq!(progress.matches(": done").count(), 7, "{progress}");
 
     let again = run("limits,w1,w2,w3,w4,w6,kill");
-    let progress = text(&again.stderr);
+    let (shown, progress) = (text(&again.stdout), text(&again.stderr));
+    assert!(again.status.success(), "{progress}");
     assert_eq!(progress.lines().count(), 5, "only what is new is run: {progress}");
-    assert!(progress.contains("round 1, kill, rollstore: done"), "{progress}");
+    assert_eq!(progress.matches(": done").count(), 5, "{progress}");
+    for figure in ["floor of absent 2", "floor of appends", "floor of finds", "open after kill"] {
+        assert!(shown.contains(&format!("| {figure} ")), "no {figure:?} in {shown}");
+    }
 
     let wrong = compare(&dir, &["run", "--rows", "1000", "--rivals", "nodb"]);
     let message = text(&wrong.stderr);

@@ -52,8 +52,8 @@ mod tests;
 
 pub use entry::{Body, Entry, EntryRef, Pointer, encode_entry, stride};
 pub use line::{
-    FENCE_ENTRIES, LINE_BYTES, LINE_ENTRIES, LINE_SLOTS, Line, decode_fence, encode_fence,
-    encode_line, fingerprint, line_of,
+    FENCE_ENTRIES, LINE_BYTES, LINE_ENTRIES, LINE_SLOTS, LINES_MAX, Line, decode_fence,
+    encode_fence, encode_line, fingerprint, line_of,
 };
 
 use super::bytes::{Put, Reader};
@@ -289,7 +289,7 @@ impl Layout {
             return None;
         }
         let (unit, units_wrong) = match shape.order {
-            KeyOrder::Hashed => (LINE_BYTES, !(1..=lines(SEGMENT_ENTRIES_MAX)).contains(&units)),
+            KeyOrder::Hashed => (LINE_BYTES, !(1..=LINES_MAX).contains(&units)),
             KeyOrder::Sorted => (key_bytes + 4, units != entries.div_ceil(FENCE_ENTRIES as u64)),
         };
         let value_files_max = if shape.kind.has_values() { entries } else { 0 };
@@ -322,10 +322,12 @@ fn section(from: usize, align: usize, count: u64, size: usize) -> Option<Range<u
     Some(start..start.checked_add(bytes)?)
 }
 
-/// How many lines a locator for up to `entries` entries has.
+/// How many lines a locator for up to `entries` entries is given.
 pub fn lines(entries: u64) -> u64 {
     entries.clamp(1, SEGMENT_ENTRIES_MAX).div_ceil(LINE_ENTRIES)
 }
+
+const _: () = assert!(SEGMENT_ENTRIES_MAX.div_ceil(LINE_ENTRIES) <= LINES_MAX);
 
 /// The checksum of block `index`.
 pub fn block_sum(seed: Seed, index: u64, block: &[u8]) -> u32 {

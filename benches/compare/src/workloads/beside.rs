@@ -1,6 +1,6 @@
 //! W6: 15 seconds of buffered blocks beside a reader; and the reader, which W5 uses too.
 
-use super::behind::{Behind, LOG_BYTES};
+use crate::behind::{Behind, LOG_BYTES};
 use crate::cell::{Cell, Usage};
 use crate::meter::Meter;
 use crate::sample::{Level, LevelKeys, Sizes, user_bytes};
@@ -116,22 +116,24 @@ pub fn run(cell: &Cell, rival: Rival) -> Result<()> {
 }
 
 /// No store, and nothing checked: the bytes of each commit go to a file that is used again and again, and what the reader asks for into
-/// memory, where no reader waits for anybody. And the floor of a store that takes less than the user's bytes: the same with values
-/// compressed behind it.
+/// memory, where no reader waits for anybody. And the floor of a store that writes a log first and compresses later: the same with
+/// [`Behind`].
 pub fn machine(cell: &Cell) -> Result<()> {
     let file = RefCell::new(Bare::create(&cell.file("bare"), LOG_BYTES)?);
     arrays(cell, "", &|frame, _values| file.borrow_mut().write(frame))?;
     file.into_inner().remove()?;
     let behind = RefCell::new(Behind::begin(cell)?);
-    arrays(cell, "floor of ", &|frame, values| behind.borrow_mut().write(frame, values))?;
-    behind.into_inner().end()
+    let measured =
+        arrays(cell, "floor of ", &|frame, values| behind.borrow_mut().write(frame, values));
+    behind.into_inner().end()?;
+    measured
 }
 
 /// Takes the bytes of a commit, and where the values are in them.
-type Log<'a> = &'a dyn Fn(&[u8], &[Range<usize>]) -> Result<()>;
+type Append<'a> = &'a dyn Fn(&[u8], &[Range<usize>]) -> Result<()>;
 
-/// Arrays for what the reader asks for, and a log; what is measured has this before its name.
-fn arrays(cell: &Cell, before: &str, log: Log<'_>) -> Result<()> {
+/// Arrays for what the reader asks for, and a log; the names of the figures begin with `prefix`.
+fn arrays(cell: &Cell, prefix: &str, append: Append<'_>) -> Result<()> {
     let (levels, state) = (Levels::new(), RefCell::new((Vec::new(), Vec::new())));
     let commit = |writes: &[Write<'_>]| {
         let (frame, values) = &mut *state.borrow_mut();
@@ -146,20 +148,19 @@ fn arrays(cell: &Cell, before: &str, log: Log<'_>) -> Result<()> {
             }
             levels.add(place, key, value)?;
         }
-        log(frame, values)
+        append(frame, values)
     };
     for number in 0..BEFORE {
         commit(&Level::new(number, Sizes::Large).writes())?;
     }
     let ask: Ask<'_> = &|place, key, see| levels.get(place, key, see);
-    measure(cell, before, &commit, ask, LEVELS_MAX as u32)?;
-    Ok(())
+    measure(cell, prefix, &commit, ask, LEVELS_MAX as u32).map(drop)
 }
 
-/// Commits beside a reader, up to so many levels; the bytes of the commits. What is measured has `before` before its name.
+/// Commits beside a reader, up to so many levels; the bytes of the commits. The names of the figures begin with `prefix`.
 fn measure(
     cell: &Cell,
-    before: &str,
+    prefix: &str,
     commit: &dyn Fn(&[Write<'_>]) -> Result<()>,
     ask: Ask<'_>,
     levels: u32,
@@ -175,12 +176,12 @@ fn measure(
         let (user, commits) = written?;
         Result::Ok((user, commits, finds))
     })?;
-    cell.add(&format!("{before}commits"), "/s", commits.rate());
+    cell.add(&format!("{prefix}commits"), "/s", commits.rate());
     let clock = commits.count as f64 / began.elapsed().as_secs_f64();
-    cell.add(&format!("{before}commits, making levels included"), "/s", clock);
-    cell.add_singles(&format!("{before}commit "), &commits);
-    cell.add(&format!("{before}finds"), "/s", finds.rate());
-    cell.add_singles(&format!("{before}find "), &finds);
+    cell.add(&format!("{prefix}commits, making levels included"), "/s", clock);
+    cell.add_singles(&format!("{prefix}commit "), &commits);
+    cell.add(&format!("{prefix}finds"), "/s", finds.rate());
+    cell.add_singles(&format!("{prefix}find "), &finds);
     Ok(user)
 }
 

@@ -1,6 +1,6 @@
 //! W3, W3b: blocks with their messages, levels and head, one atomic commit each; synced, or buffered.
 
-use super::behind::LOG_BYTES;
+use crate::behind::LOG_BYTES;
 use crate::cell::{Cell, Usage};
 use crate::meter::Meter;
 use crate::sample::{Level, Sizes, user_bytes};

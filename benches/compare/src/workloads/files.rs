@@ -1,6 +1,6 @@
 //! W4: appends of 500 to 4,000 bytes with headers; after a reopen full reads and header reads in an order of no kind.
 
-use super::behind::Behind;
+use crate::behind::Behind;
 use crate::cell::{Cell, Usage};
 use crate::meter::Meter;
 use crate::sample::value;
@@ -94,8 +94,8 @@ fn reads(cell: &Cell, records: u64, ask: Ask<'_>) -> Result<()> {
 }
 
 /// A file and a hash map instead of a store, and nothing checked: each record by one `pwrite` behind the others, the map says where it
-/// is and has its header, and one `pread` into a buffer that is there already. And the floor of a store that takes less than the
-/// user's bytes: appends with values compressed behind them.
+/// is and has its header, and one `pread` into a buffer that is there already. And the floor of a store that writes a log
+/// first and compresses later: the same appends with [`Behind`].
 pub fn machine(cell: &Cell) -> Result<()> {
     let (path, records) = (cell.file("records"), cell.scaled(200_000));
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;
@@ -120,9 +120,11 @@ pub fn machine(cell: &Cell) -> Result<()> {
     })?;
     std::fs::remove_file(path)?;
     let mut behind = Behind::begin(cell)?;
-    let (appends, _) = frames(records, |frame, _at, value| behind.write(frame, &[value]))?;
+    let appends = frames(records, |frame, _at, value| behind.write(frame, &[value]));
+    behind.end()?;
+    let (appends, _places) = appends?;
     cell.add("floor of appends", "/s", appends.rate());
-    behind.end()
+    Ok(())
 }
 
 /// The header of each record, where its value begins, and how long that is.

@@ -22,7 +22,7 @@ const AHEAD: usize = 200;
 const TURNS: u64 = 10;
 
 thread_local! {
-    /// What a thread holds on to, for [`floor`].
+    /// Stands for the slot in which a thread notes the state that it reads.
     static HELD: AtomicUsize = const { AtomicUsize::new(0) };
 }
 
@@ -121,16 +121,18 @@ pub fn machine(cell: &Cell) -> Result<()> {
     floor(cell)
 }
 
-/// What an absent key costs at least where every byte that is believed is checked and no lock is taken: the hash of the key, one
-/// line of fingerprints out of a mapping, verified, between the two locked instructions that hold on to the current state.
+/// What an absent key costs at least in a store like rollstore, where every byte that is believed is checked and no lock is taken: the
+/// hash of the key, one line of fingerprints out of a mapping, verified, between the two locked instructions that hold on to the
+/// current state. There are as few lines as there can be, all of them full.
 fn floor(cell: &Cell) -> Result<()> {
     let (seed, mut random) = (Seed::new(&[7; 16], 1), Random::new(5));
-    let (mixer, count) = (Mixer::new(&random.fixed()), segment::lines(cell.rows));
+    let (mixer, count) =
+        (Mixer::new(&random.fixed()), cell.rows.div_ceil(segment::LINE_SLOTS as u64));
     let mut bytes = Vec::new();
     for index in 0..count {
         let prints: Vec<u16> =
-            (0..segment::LINE_ENTRIES).map(|_| segment::fingerprint(random.next_u64())).collect();
-        segment::encode_line(&mut bytes, seed, index, 0, &prints, segment::LINE_ENTRIES as u16);
+            (0..segment::LINE_SLOTS).map(|_| segment::fingerprint(random.next_u64())).collect();
+        segment::encode_line(&mut bytes, seed, index, 0, &prints, segment::LINE_SLOTS as u16);
     }
     let path = cell.file("lines");
     std::fs::write(&path, &bytes)?;
@@ -141,7 +143,7 @@ fn floor(cell: &Cell) -> Result<()> {
         let index = segment::line_of(hash, count);
         let line = map.chunks(segment::LINE_BYTES).nth(index as usize).unwrap_or_default();
         let line = Line::decode(line, seed, index, 0).map_err(|fault| format!("{fault:?}"))?;
-        // A fingerprint in some hundreds is that of another key; here none is asked for it.
+        // One key in 2,400 has the fingerprint of another; here none is asked for it.
         black_box(line.matches(hash));
         let given =
             HELD.with(|held| held.compare_exchange(1, 0, Ordering::AcqRel, Ordering::Relaxed));

@@ -3,7 +3,6 @@
 use crate::cell::Cell;
 use crate::store::{Result, Rival};
 
-mod behind;
 mod beside;
 mod blocks;
 mod files;
