@@ -86,8 +86,8 @@
 //! much as its generation for a while (small values in files; of tables a fifth), and an open after a kill and a close make
 //! two at once. Two million tiny values came to 200 MiB without the cache. A merge takes 4 bytes an entry of a hashed store, at
 //! most 64 MiB. The index is mapped and belongs to the page cache. Logs take up to five files of `Options::wal_bytes_max`
-//! while the write rate needs them, and 1 MiB when idle. A
-//! [`Snapshot`] keeps the memory and the files of its moment for as long as it lives.
+//! while the write rate needs them, and 1 MiB when idle. A [`Snapshot`] keeps the memory and the files of its moment for as
+//! long as it lives.
 
 mod batch;
 mod codec;

@@ -52,9 +52,11 @@ mod tests;
 
 pub use entry::{Body, Entry, EntryRef, Pointer, encode_entry, stride};
 pub use line::{
-    FENCE_ENTRIES, LINE_BYTES, LINE_ENTRIES, LINE_SLOTS, LINES_MAX, Line, decode_fence,
-    encode_fence, encode_line, fingerprint, line_of,
+    FENCE_ENTRIES, LINE_BYTES, LINE_SLOTS, Line, decode_fence, encode_fence, encode_line,
+    fingerprint, line_of,
 };
+
+use line::{LINE_ENTRIES, LINES_MAX};
 
 use super::bytes::{Put, Reader};
 use super::manifest::{KeyOrder, Shape, StoreKind};

@@ -182,10 +182,13 @@ fn verify(segment: &Segment) -> (Vec<Error>, u64) {
 #[test]
 fn round_trips() {
     for shape in shapes() {
-        for (count, hint, spread) in
-            [(1, 1), (15, 15), (16, 16), (17, 17), (33, 33), (5000, 5000), (4997, 90), (60, 4000)]
-                .into_iter()
-                .flat_map(|(count, hint)| SPREADS.map(|spread| (count, hint, spread)))
+        let few = [1, 15, 16, 17, 19, 20, 21, 33].map(|count| (count, count));
+        // As full as lines are now, as they were once (20 entries each), far too full, and all but empty.
+        let many = [(5000, 5000), (5000, 4000), (4997, 90), (60, 4000)];
+        for (count, hint, spread) in few
+            .into_iter()
+            .chain(many)
+            .flat_map(|(count, hint)| SPREADS.map(|spread| (count, hint, spread)))
         {
             let built = Built::of(spec(shape, SALT, hint), (0..count).map(spread));
             let segment = built.open().expect("opens");

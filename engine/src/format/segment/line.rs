@@ -23,9 +23,9 @@ pub const LINE_BYTES: usize = 64;
 pub const LINE_SLOTS: usize = 27;
 /// Entries for each line that a writer makes, on average: one line in 250 has more than it has fingerprints for, and a lookup there may
 /// have to look at entries. With 20 one in twenty does, and the p99 of an absent key is twice as long, for 0.8 bytes an entry less.
-pub const LINE_ENTRIES: u64 = 16;
+pub(super) const LINE_ENTRIES: u64 = 16;
 /// No segment has more lines, however few entries its writer gave to each. A part of the format, which the number before is not.
-pub const LINES_MAX: u64 = 1 << 20;
+pub(super) const LINES_MAX: u64 = 1 << 20;
 /// Entries for each fence.
 pub const FENCE_ENTRIES: usize = 32;
 /// Set in the position of a locator unit's checksum, so that it is never the one of an entry.
